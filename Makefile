@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench docs clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(INSTALLED) ## Make .venv with the pinned dependencies and this project
+
+# Debian without python3-venv has no ensurepip: its own pip then installs pip into the environment.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED) ## Run the shipped digits study from the start and write its report to demo/
+	rm -rf demo && mkdir demo
+	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
+
+test: check ## Run all checks and tests
+	$(BIN)/pytest
+
+check: $(INSTALLED) ## Format, lint and type checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Measure the engines side by side and write benchmarks/results/
+	$(BIN)/python benchmarks/engines.py
+
+docs: $(INSTALLED) ## Write the generated part of docs/ anew and check all of it
+	$(BIN)/python docs/generate.py
+	$(BIN)/pytest tests/test_docs.py
+
+clean: ## Remove the environment, caches and the demo
+	rm -rf .venv demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Studies: their spec, design, driver, storage, report and command."""

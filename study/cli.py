@@ -1,0 +1,360 @@
+"""The command ``adai-study``: one verb a function, wiring only."""
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from study.errors import OutputError
+from study.provenance import installed_version
+from study.settings import Settings
+
+# Commands import what they need when they run: torch, Optuna and Matplotlib take seconds, and --help needs none.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from study.launch import PoolKind
+    from study.report.export import TableFormat
+    from study.storage.records import StudyProgress
+
+_DEFAULT_TOLERANCE = 1.5
+
+
+class _Group(click.Group):
+    """A group whose commands end in one clear message; with --debug the traceback comes before it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        # The last line of defence: users get a message, developers the traceback with --debug.
+        except Exception as error:
+            self._explain(error, debug=ctx.find_root().meta.get("debug", False))
+
+    @staticmethod
+    def _explain(error: Exception, *, debug: bool) -> None:
+        from study.errors import StudyError
+        from workers.ray_pool import RayUnavailableError
+        from workers.workloads import MissingDataError
+
+        if debug:
+            traceback.print_exception(error)
+        if isinstance(error, StudyError | MissingDataError | RayUnavailableError):
+            click.echo(f"Error: {error}", err=True)
+        else:
+            hint = "" if debug else "; run the command again with --debug to see where, and report it"
+            click.echo(f"Error: this is a fault of the program: {type(error).__name__}: {error}{hint}", err=True)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+def _common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """``--db`` and ``--debug``, and the settings as first argument."""
+
+    @click.option(
+        "--db",
+        metavar="URL",
+        help="Database, such as sqlite:///FILE. [default: ADAI_DATABASE_URL or sqlite:///adai-study.db]",
+    )
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(ctx: click.Context, /, *, db: str | None, debug: bool, **arguments: Any) -> None:
+        ctx.find_root().meta["debug"] = debug or ctx.find_root().meta.get("debug", False)
+        settings = Settings()
+        if db is not None:
+            settings = settings.model_copy(update={"database_url": db})
+        function(settings, **arguments)
+
+    return wrapped
+
+
+def _pool_options(function: Callable[..., None]) -> Callable[..., None]:
+    """How and where a study runs."""
+    for option in (
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]"),
+        click.option("--workers", type=click.IntRange(min=1), help="Ray workers.  [default: one per processor]"),
+        click.option(
+            "--pool",
+            type=click.Choice(["ray", "inline"]),
+            default="ray",
+            show_default=True,
+            help="Ray workers, or this process.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(installed_version("adai-study"), prog_name="adai-study")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Run hyperparameter studies of Adai and its baselines, and report how robust they are.
+
+    Example: adai-study run study/specs/digits.toml
+    """
+    ctx.meta["debug"] = debug
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@_pool_options
+@_common_options
+def run(settings: Settings, spec: Path, pool: "PoolKind", workers: int | None, out: Path | None) -> None:
+    """Run the study described by the file SPEC and write its report.
+
+    If the database has the study already, only what is missing runs.
+
+    Example: adai-study run study/specs/digits.toml --workers 2
+    """
+    from study.launch import run_study
+    from study.spec import load_spec
+
+    loaded = load_spec(spec)
+    folder = out or Path("reports") / loaded.name
+    click.echo(f"report: {run_study(loaded, settings, pool=pool, workers=workers, out=folder)}")
+
+
+@main.command()
+@click.argument("name")
+@_pool_options
+@_common_options
+def resume(settings: Settings, name: str, pool: "PoolKind", workers: int | None, out: Path | None) -> None:
+    """Run what is missing of study NAME and write its report.
+
+    Example: adai-study resume digits
+    """
+    from study.launch import resume_study
+
+    folder = out or Path("reports") / name
+    click.echo(f"report: {resume_study(name, settings, pool=pool, workers=workers, out=folder)}")
+
+
+@main.command("list")
+@_common_options
+def list_studies(settings: Settings) -> None:
+    """List the studies in the database.
+
+    Example: adai-study list
+    """
+    from rich.table import Table
+
+    from study.storage.engine import open_database
+    from study.storage.records import read_progress
+
+    with open_database(settings.database_url).connect() as connection:
+        progress = read_progress(connection)
+    table = Table("study", "state", "runs ended", "diverged", "failed", "created", box=None)
+    for name in dict.fromkeys(part.study for part in progress):
+        parts = [part for part in progress if part.study == name]
+        counts = [sum(getattr(p, field) for p in parts) for field in ("ended", "runs", "diverged", "failed")]
+        created = parts[0].created_at.strftime("%Y-%m-%d %H:%M UTC")
+        table.add_row(name, parts[0].state, f"{counts[0]}/{counts[1]}", str(counts[2]), str(counts[3]), created)
+    _print(table)
+
+
+@main.command()
+@click.argument("name")
+@_common_options
+def status(settings: Settings, name: str) -> None:
+    """Show how far study NAME is, by optimizer, and what failed.
+
+    Example: adai-study status digits
+    """
+    from study.storage.engine import open_database
+    from study.storage.records import find_study, read_failures, read_progress
+
+    with open_database(settings.database_url).connect() as connection:
+        study = find_study(connection, name)
+        progress = read_progress(connection, name)
+        failures = read_failures(connection, study.id)
+    click.echo(f"{study.name}: {study.state}, created {study.created_at:%Y-%m-%d %H:%M} UTC")
+    _print(_progress_table(progress, study.spec.objective))
+    for workload, optimizer, termination, error in failures:
+        last = (error.strip().splitlines() or [""])[-1]
+        click.echo(f"{workload}, {optimizer}: {termination.lower().replace('_', ' ')}: {last}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=1.0),
+    default=_DEFAULT_TOLERANCE,
+    show_default=True,
+    help="A point counts as near the best if its mean objective is at most this many times the best's.",
+)
+@_common_options
+def report(settings: Settings, name: str, out: Path | None, tolerance: float) -> None:
+    """Write the report of study NAME: HTML, Markdown, figures, tables, manifest.
+
+    Example: adai-study report digits --out reports/digits
+    """
+    from study.report.render import build_report, check_output, write_report
+    from study.storage.engine import open_database
+
+    folder = out or Path("reports") / name
+    check_output(folder)
+    built = build_report(open_database(settings.database_url), name, tolerance=tolerance)
+    click.echo(f"report: {write_report(built, folder)}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--format", "format_", type=click.Choice(["csv", "parquet", "json"]), required=True, help="File format.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option(
+    "--table",
+    type=click.Choice(["runs", "trials", "epochs"]),
+    default="runs",
+    show_default=True,
+    help="One row per run, per finished trial, or per epoch of each run.",
+)
+@_common_options
+def export(settings: Settings, name: str, format_: "TableFormat", out: Path, table: str) -> None:
+    """Export a table of study NAME to a file.
+
+    Example: adai-study export digits --format parquet --out digits.parquet
+    """
+    from study.report import export as tables
+    from study.storage.engine import open_database
+    from study.storage.records import find_study, read_epochs, read_runs
+
+    with open_database(settings.database_url).connect() as connection:
+        study = find_study(connection, name)
+        if table == "epochs":
+            frame = tables.epochs_frame(study, read_epochs(connection, study.id))
+        else:
+            make_frame = tables.runs_frame if table == "runs" else tables.trials_frame
+            frame = make_frame(study, read_runs(connection, study.id))
+    tables.write_table(frame, out, format_)
+    click.echo(f"{frame.height} rows: {out}")
+
+
+@main.command()
+@click.option("--show", metavar="NAME", help="Print this spec instead.")
+@click.option("--debug", is_flag=True, hidden=True)
+def specs(show: str | None, debug: bool) -> None:
+    """List the shipped specs, or print one.
+
+    Example: adai-study specs --show digits > my-study.toml
+    """
+    from study.specs import list_shipped_specs, read_shipped_spec
+
+    del debug
+    click.echo(read_shipped_spec(show) if show else "\n".join(list_shipped_specs()), nl=not show)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--debug", is_flag=True, hidden=True)
+def init(file: Path, debug: bool) -> None:
+    """Write a commented starter spec to FILE, which must not exist.
+
+    Example: adai-study init my-study.toml
+    """
+    from study.specs import read_starter_spec
+
+    del debug
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(read_starter_spec())
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written ({error.strerror}); name another file") from error
+    click.echo(f"{file} written; edit it, then: adai-study run {file}")
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port on 127.0.0.1.")
+@_common_options
+def dashboard(settings: Settings, port: int) -> None:
+    """Serve Optuna Dashboard for this database on 127.0.0.1, read-only, until Ctrl-C.
+
+    Example: adai-study dashboard --port 8080
+    """
+    # Imports run adai <- workers <- study <- dashboards; this command is the one exception.
+    from dashboards.app import serve
+    from study.storage.engine import open_database
+
+    open_database(settings.database_url).dispose()
+    serve(settings.database_url, port)
+
+
+@main.command()
+@_common_options
+def doctor(settings: Settings) -> None:
+    """Check versions, database, Ray, devices, disk and data: each line ok, or what to do.
+
+    Example: adai-study doctor
+    """
+    from study.doctor import examine
+
+    findings = []
+    for finding in examine(settings):
+        findings.append(finding)
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+@main.group()
+def db() -> None:
+    """Look at and upgrade the database's tables.
+
+    Example: adai-study db current
+    """
+
+
+@db.command()
+@_common_options
+def upgrade(settings: Settings) -> None:
+    """Create the tables, or bring them to this version.
+
+    Example: adai-study db upgrade
+    """
+    from study.storage.engine import head_revision, shown, upgrade_database
+
+    upgrade_database(settings.database_url)
+    click.echo(f"{shown(settings.database_url)}: revision {head_revision()}")
+
+
+@db.command()
+@_common_options
+def current(settings: Settings) -> None:
+    """Show the revision of the tables and the one that this version needs.
+
+    Example: adai-study db current
+    """
+    from study.storage.engine import find_revision, head_revision, shown
+
+    url = settings.database_url
+    click.echo(f"{shown(url)}: revision {find_revision(url) or 'none'}, this version needs {head_revision()}")
+
+
+def _progress_table(progress: "list[StudyProgress]", objective: str) -> "Table":
+    from rich.table import Table
+
+    table = Table("workload", "optimizer", "runs ended", "diverged", "failed", f"best {objective}", box=None)
+    for part in progress:
+        best = "-" if part.best_objective is None else f"{part.best_objective:.4g}"
+        ended = f"{part.ended}/{part.runs}"
+        table.add_row(part.workload, part.optimizer, ended, str(part.diverged), str(part.failed), best)
+    return table
+
+
+def _print(table: "Table") -> None:
+    """Print ``table``; piped, it is as wide as it needs to be."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)

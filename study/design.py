@@ -1,0 +1,81 @@
+"""The design: all points of a study, made up front, so that no result depends on the order of finishing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
+
+from adai import get_optimizer
+from study.space import to_unit, to_value
+from study.spec import DesignSpec, OptimizerSpec, StudySpec
+from workers.random import Purpose, uniform
+
+#: The column of the unit cube that each hyperparameter reads. Shared between optimizers: point k has the same
+#: quantile of lr, of inertia (beta0, momentum, beta1), of beta2 and of weight decay for all of them. Adding an
+#: optimizer or an axis to a spec moves no other point.
+COLUMNS = {"lr": 0, "beta0": 1, "momentum": 1, "beta1": 1, "beta2": 2, "weight_decay": 3, "eps": 4}
+DIMENSIONS = max(COLUMNS.values()) + 1
+
+Origin = Literal["default", "design"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """One trial before it runs.
+
+    Attributes:
+        workload: Name of the workload.
+        optimizer: Name of the optimizer.
+        number: Its number in the Optuna study of that workload and optimizer; 0 is the default setting.
+        origin: Whether it is the default setting or a point of the design.
+        hyperparameters: Every hyperparameter of the optimizer: axes, fixed ones and defaults.
+        unit: For each axis its place in the unit cube; outside [0, 1] or None if a default lies off its axis.
+    """
+
+    workload: str
+    optimizer: str
+    number: int
+    origin: Origin
+    hyperparameters: dict[str, float]
+    unit: dict[str, float | None]
+
+
+def unit_points(design: DesignSpec, study_seed: int) -> npt.NDArray[np.float64]:
+    """The design's points, shape (points, DIMENSIONS), in [0, 1); more points keep the first ones.
+
+    Args:
+        design: Kind and number of points.
+        study_seed: Keys the scrambling or the random numbers.
+    """
+    if design.kind == "random":
+        words = uniform(design.points * DIMENSIONS, seed=study_seed, index=0, purpose=Purpose.DESIGN)
+        return words.reshape(design.points, DIMENSIONS)
+    scrambling = np.random.SeedSequence([study_seed, int(Purpose.DESIGN)])
+    sobol = qmc.Sobol(d=DIMENSIONS, scramble=True, rng=np.random.Generator(np.random.Philox(scrambling)))
+    exponent = max(design.points - 1, 0).bit_length()  # the least power of 2 that holds all points
+    return np.asarray(sobol.random_base2(exponent)[: design.points])
+
+
+def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
+    """All trials of a study in their fixed order: by workload, optimizer, number."""
+    points = unit_points(spec.design, spec.study_seed)
+    return [
+        trial
+        for workload in spec.workloads
+        for optimizer in spec.optimizers
+        for trial in _plan_optimizer(workload, optimizer, points)
+    ]
+
+
+def _plan_optimizer(workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64]) -> list[PlannedTrial]:
+    rule = get_optimizer(optimizer.name).rule
+    defaults = {h.name: h.default for h in rule.hyperparameters} | optimizer.fixed
+    units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
+    trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
+    for number, point in enumerate(points, start=1):
+        unit = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
+        values = {name: to_value(axis, unit[name]) for name, axis in optimizer.axes.items()}
+        trials.append(PlannedTrial(workload, optimizer.name, number, "design", defaults | values, dict(unit)))
+    return trials

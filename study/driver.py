@@ -1,0 +1,294 @@
+"""The driver: gives a study's trials to a pool of workers and writes what comes back. The only writer of trials."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Engine
+
+from study.design import plan_trials
+from study.errors import FailedTrialsError, InterruptedStudyError, SpecError
+from study.provenance import describe_environment
+from study.spec import StudySpec
+from study.storage import writes
+from study.storage.records import (
+    StudyRecord,
+    TrialRecord,
+    find_spec_hash,
+    find_study,
+    read_pending_trials,
+    read_progress,
+    read_run_ids,
+)
+from workers.batching import pack_trials
+from workers.messages import BatchFailed, BatchFinished, EpochMetrics, PoolEvent, Termination, TrialBatch
+from workers.pool import WorkerPool
+
+#: How often a batch is tried again after its worker was lost.
+MAX_ATTEMPTS = 3
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a study is, for people who watch it.
+
+    Attributes:
+        study: Its name.
+        trials: Trials of the study.
+        trials_ended: Those with a result or failed.
+        run_epochs: Epochs that all runs of the study may train.
+        run_epochs_ended: Those trained, or no longer to be trained because their run ended.
+        resumed_at: ``run_epochs_ended`` when this driver began.
+        diverged: Runs that diverged.
+        failed: Trials that failed.
+        best: Lowest trial value so far; None before the first.
+        best_optimizer: Whose it is.
+        seconds: Since this driver began.
+    """
+
+    study: str
+    trials: int
+    trials_ended: int
+    run_epochs: int
+    run_epochs_ended: int
+    resumed_at: int
+    diverged: int
+    failed: int
+    best: float | None
+    best_optimizer: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch that a worker has."""
+
+    attempt_id: int
+    trials: Sequence[TrialRecord]
+    attempt: int
+    epochs: int
+    epochs_seen: int = 0
+    #: Last objective of each run: a diverged one stays at chance level.
+    objectives: dict[int, float] = field(default_factory=dict)
+
+
+def check_name(engine: Engine, spec: StudySpec) -> bool:
+    """Whether the database already has this study.
+
+    Raises:
+        SpecError: It has another one of that name.
+    """
+    with engine.connect() as connection:
+        known = find_spec_hash(connection, spec.name)
+    if known is not None and known != spec.hash:
+        raise SpecError(
+            f"the name {spec.name!r} is already used by a study with another spec; "
+            "give this spec another name, or choose another database with --db"
+        )
+    return known is not None
+
+
+def find_or_create_study(engine: Engine, spec: StudySpec) -> StudyRecord:
+    """The study of ``spec``, written with its whole plan if the database does not have it.
+
+    Raises:
+        SpecError: The name is taken by another spec.
+    """
+    if not check_name(engine, spec):
+        plan = plan_trials(spec)
+        with engine.begin() as connection:
+            writes.create_study(connection, spec, plan, describe_environment())
+    with engine.connect() as connection:
+        return find_study(connection, spec.name)
+
+
+class Driver:
+    """Runs what is missing of one study.
+
+    Args:
+        engine: The database.
+        study: Which study.
+        pool: Its workers, started.
+        show: Called with the progress after every event.
+    """
+
+    def __init__(self, engine: Engine, study: StudyRecord, pool: WorkerPool, show: Callable[[Progress], None]) -> None:
+        self._engine = engine
+        self._study = study
+        self._spec = study.spec
+        self._pool = pool
+        self._show = show
+        self._flights: dict[int, _Flight] = {}
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        """Run every trial that has not ended; returns when all have.
+
+        Raises:
+            InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
+            FailedTrialsError: The study is complete, but some of its trials failed.
+        """
+        try:
+            self._prepare()
+            while self._queue or self._flights:
+                self._submit()
+                event = self._pool.next_event(_POLL_SECONDS)
+                if event is not None:
+                    self._handle(event)
+                self._report()
+        except KeyboardInterrupt:
+            self._release()
+            ended, total = self._progress.trials_ended, self._progress.trials
+            raise InterruptedStudyError(
+                f"interrupted: {ended} of {total} trials of study {self._study.name!r} are finished and kept; "
+                f"run the rest with: adai-study resume {self._study.name}"
+            ) from None
+        with self._engine.begin() as connection:
+            writes.set_study_state(connection, self._study.id, "completed")
+        if self._progress.failed:
+            raise FailedTrialsError(
+                f"{self._progress.failed} trials of study {self._study.name!r} failed and have no result; "
+                f"see why with: adai-study status {self._study.name}"
+            )
+
+    def _prepare(self) -> None:
+        """Find what is missing, free what a dead driver held, and say that the study runs."""
+        self._progress = self._initial_progress()
+        with self._engine.begin() as connection:
+            pending = read_pending_trials(connection, self._study.id)
+            writes.reconcile_study(connection, self._study.id, pending)
+            writes.set_study_state(connection, self._study.id, "running")
+            self._run_ids = read_run_ids(connection, self._study.id)
+        groups: dict[tuple[str, str], list[TrialRecord]] = {}
+        for trial in pending:
+            groups.setdefault((trial.workload, trial.optimizer), []).append(trial)
+        self._queue: deque[tuple[list[TrialRecord], int]] = deque(
+            (batch, 1) for group in groups.values() for batch in pack_trials(group, seeds=self._spec.seeds)
+        )
+        self._report()
+
+    def _initial_progress(self) -> Progress:
+        seeds = self._spec.seeds
+        with self._engine.connect() as connection:
+            parts = read_progress(connection, self._study.name)
+        epochs_ended = sum(part.ended * self._spec.epochs_of(part.workload) for part in parts)
+        best = min(((p.best_objective, p.optimizer) for p in parts if p.best_objective is not None), default=None)
+        return Progress(
+            study=self._study.name,
+            trials=self._spec.trial_count,
+            trials_ended=sum(part.ended for part in parts) // seeds,
+            run_epochs=sum(part.runs * self._spec.epochs_of(part.workload) for part in parts),
+            run_epochs_ended=epochs_ended,
+            resumed_at=epochs_ended,
+            diverged=sum(part.diverged for part in parts),
+            failed=sum(part.failed for part in parts) // seeds,
+            best=best[0] if best else None,
+            best_optimizer=best[1] if best else "",
+            seconds=0.0,
+        )
+
+    def _submit(self) -> None:
+        """Keep every worker busy and one batch waiting; never hand out the whole design."""
+        while self._queue and len(self._flights) < self._pool.slots + 1:
+            trials, attempt = self._queue.popleft()
+            with self._engine.begin() as connection:
+                attempt_id = writes.begin_attempt(connection, self._study.id, trials, seeds=self._spec.seeds)
+            batch = self._make_batch(attempt_id, trials)
+            self._flights[attempt_id] = _Flight(attempt_id, trials, attempt, batch.epochs)
+            self._pool.submit(batch)
+
+    def _make_batch(self, attempt_id: int, trials: Sequence[TrialRecord]) -> TrialBatch:
+        rows = [(trial, seed) for trial in trials for seed in range(self._spec.seeds)]
+        first = trials[0]
+        return TrialBatch(
+            batch_id=attempt_id,
+            workload=first.workload,
+            optimizer=first.optimizer,
+            run_ids=tuple(self._run_ids[trial.id, seed] for trial, seed in rows),
+            seeds=tuple(seed for _, seed in rows),
+            hyperparameters={
+                name: tuple(trial.hyperparameters[name] for trial, _ in rows) for name in first.hyperparameters
+            },
+            study_seed=self._spec.study_seed,
+            epochs=self._spec.epochs_of(first.workload),
+            objective=self._spec.objective,
+        )
+
+    def _handle(self, event: PoolEvent) -> None:
+        flight = self._flights[event.batch_id]
+        if isinstance(event, EpochMetrics):
+            self._record_epoch(flight, event)
+        elif isinstance(event, BatchFinished):
+            self._finish(flight, event)
+        elif event.termination is Termination.WORKER_LOST and flight.attempt < MAX_ATTEMPTS:
+            self._try_again(flight, event)
+        else:
+            self._fail(flight, event)
+
+    def _record_epoch(self, flight: _Flight, metrics: EpochMetrics) -> None:
+        flight.objectives.update(zip(metrics.run_ids, metrics.objective, strict=True))
+        values = {
+            trial.optuna_trial_id: writes.seed_mean(
+                [flight.objectives[self._run_ids[trial.id, seed]] for seed in range(self._spec.seeds)]
+            )
+            for trial in flight.trials
+        }
+        with self._engine.begin() as connection:
+            writes.record_epoch(connection, metrics, values)
+        flight.epochs_seen = metrics.epoch
+        self._advance(run_epochs=len(flight.trials) * self._spec.seeds)
+
+    def _finish(self, flight: _Flight, finished: BatchFinished) -> None:
+        outcome_of = {outcome.run_id: outcome for outcome in finished.outcomes}
+        outcomes_of = {
+            trial.optuna_trial_id: [outcome_of[self._run_ids[trial.id, seed]] for seed in range(self._spec.seeds)]
+            for trial in flight.trials
+        }
+        with self._engine.begin() as connection:
+            writes.finish_attempt(connection, flight.attempt_id, finished, outcomes_of)
+        del self._flights[flight.attempt_id]
+        best = min(writes.seed_mean([o.objective for o in outcomes]) for outcomes in outcomes_of.values())
+        if self._progress.best is None or best < self._progress.best:
+            self._progress = replace(self._progress, best=best, best_optimizer=flight.trials[0].optimizer)
+        self._advance(
+            run_epochs=(flight.epochs - flight.epochs_seen) * len(finished.outcomes),
+            trials=len(flight.trials),
+            diverged=sum(o.termination is Termination.DIVERGED for o in finished.outcomes),
+        )
+
+    def _try_again(self, flight: _Flight, failed: BatchFailed) -> None:
+        with self._engine.begin() as connection:
+            writes.abandon_attempt(connection, flight.attempt_id, flight.trials, failed.termination, failed.error)
+        del self._flights[flight.attempt_id]
+        self._queue.appendleft((list(flight.trials), flight.attempt + 1))
+        self._advance(run_epochs=-flight.epochs_seen * len(flight.trials) * self._spec.seeds)
+
+    def _fail(self, flight: _Flight, failed: BatchFailed) -> None:
+        with self._engine.begin() as connection:
+            writes.fail_attempt(connection, flight.attempt_id, flight.trials, failed)
+        del self._flights[flight.attempt_id]
+        trials = len(flight.trials)
+        remaining = (flight.epochs - flight.epochs_seen) * trials * self._spec.seeds
+        self._advance(run_epochs=remaining, trials=trials, failed=trials)
+
+    def _advance(self, *, run_epochs: int, trials: int = 0, diverged: int = 0, failed: int = 0) -> None:
+        progress = self._progress
+        self._progress = replace(
+            progress,
+            run_epochs_ended=progress.run_epochs_ended + run_epochs,
+            trials_ended=progress.trials_ended + trials,
+            diverged=progress.diverged + diverged,
+            failed=progress.failed + failed,
+        )
+
+    def _report(self) -> None:
+        self._show(replace(self._progress, seconds=time.monotonic() - self._started))
+
+    def _release(self) -> None:
+        """Let go of everything in flight; what was finished stays."""
+        with self._engine.begin() as connection:
+            pending = read_pending_trials(connection, self._study.id)
+            writes.reconcile_study(connection, self._study.id, pending)
+            writes.set_study_state(connection, self._study.id, "interrupted")

@@ -1,0 +1,51 @@
+"""What can go wrong in a study, as people are told it.
+
+::
+
+    StudyError              exit code 1: something outside the request failed
+    ├── DatabaseError       not reachable, not ours, of another version
+    ├── InterruptedStudyError  Ctrl-C (exit code 130)
+    ├── FailedTrialsError   the study ended, but some trials failed
+    └── RequestError        exit code 2: the request itself is wrong
+        ├── SpecError       the study spec
+        ├── UnknownStudyError  no such study
+        └── OutputError     the output cannot be written there
+"""
+
+
+class StudyError(Exception):
+    """Something failed; the message says what, where, and what to do next."""
+
+    exit_code = 1
+
+
+class DatabaseError(StudyError):
+    """The database cannot be used."""
+
+
+class FailedTrialsError(StudyError):
+    """A study came to its end, but some of its trials have no result."""
+
+
+class InterruptedStudyError(StudyError):
+    """The user stopped a study; what was finished is kept."""
+
+    exit_code = 130  # what shells report for a process that Ctrl-C ended
+
+
+class RequestError(StudyError):
+    """The request is wrong in itself; nothing was written."""
+
+    exit_code = 2
+
+
+class SpecError(RequestError):
+    """A study spec cannot be used."""
+
+
+class UnknownStudyError(RequestError):
+    """The database holds no study of that name."""
+
+
+class OutputError(RequestError):
+    """A file or folder cannot be written there."""

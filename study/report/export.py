@@ -1,0 +1,156 @@
+"""Tidy tables of a study, one row per run, trial or epoch, as CSV, Parquet or JSON."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from adai import get_optimizer
+from study.errors import OutputError
+from study.report.robustness import RobustnessTable, Share
+from study.report.trials import summarize_trials
+from study.storage.records import RunRecord, StudyRecord, TrialRecord
+
+TableFormat = Literal["csv", "parquet", "json"]
+
+
+def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
+    """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
+    names = _hyperparameter_names(study)
+    return _frame(
+        {
+            **_trial_columns(study, run.trial, names),
+            "seed": run.seed,
+            "termination": None if run.termination is None else run.termination.name.lower(),
+            "reason": run.reason,
+            "epochs": run.epochs,
+            "objective": run.objective,
+            "at_chance": run.at_chance,
+            "train_loss": run.train_loss,
+            "val_loss": run.val_loss,
+            "val_error": run.val_error,
+            "test_loss": run.test_loss,
+            "test_error": run.test_error,
+            "seconds": run.seconds,
+            "worker": run.worker,
+            "device": run.device,
+            "engine": run.engine,
+        }
+        for run in runs
+    )
+
+
+def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
+    """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
+    names = _hyperparameter_names(study)
+    axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
+    return _frame(
+        {
+            **_trial_columns(study, summary.trial, names),
+            **{f"unit_{axis}": summary.trial.unit.get(axis) for axis in axes},
+            "seeds": summary.seeds,
+            "diverged": summary.diverged,
+            "at_chance": summary.at_chance,
+            "objective_mean": summary.mean,
+            "objective_sd": summary.sd,
+            "test_error_mean": summary.test_error,
+            "test_error_sd": summary.test_sd,
+        }
+        for summary in summarize_trials(runs)
+    )
+
+
+def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """One row per epoch of each run."""
+    return _frame({"study": study.name, **row} for row in rows)
+
+
+def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
+    """One row per workload and optimizer."""
+    return _frame(
+        {
+            "workload": row.workload,
+            "optimizer": row.optimizer,
+            "objective": table.objective,
+            "tolerance": table.tolerance,
+            "trials_planned": row.trials_planned,
+            "trials_finished": row.trials_finished,
+            "trials_failed": row.trials_failed,
+            "seeds": row.seeds,
+            "runs": row.runs,
+            **_share_columns("diverged", row.diverged),
+            **_share_columns("at_chance", row.at_chance),
+            "trials_diverged": row.trials_diverged,
+            "best_trial": row.best.trial.number,
+            "best_mean": row.best.mean,
+            "best_sd": row.best.sd,
+            "best_test_error": row.best.test_error,
+            "best_test_sd": row.best.test_sd,
+            "default_mean": row.default.mean if row.default else None,
+            "default_sd": row.default.sd if row.default else None,
+            "default_test_error": row.default.test_error if row.default else None,
+            "median": row.median,
+            **_share_columns("near_own_best", row.near_own_best),
+            **_share_columns("near_study_best", row.near_study_best),
+        }
+        for row in table.rows
+    )
+
+
+def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
+    """Write ``frame`` to ``path``, whole or not at all; parent folders are made.
+
+    Raises:
+        OutputError: It cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file in it with --out")
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            partial = Path(folder) / path.name
+            if format_ == "csv":
+                frame.write_csv(partial)
+            elif format_ == "parquet":
+                frame.write_parquet(partial)
+            else:
+                frame.write_json(partial)
+            partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); choose another file with --out"
+        ) from error
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), infer_schema_length=None)
+
+
+def _hyperparameter_names(study: StudyRecord) -> Sequence[str]:
+    """All hyperparameters of the study's optimizers, axes first, in the spec's order."""
+    axes = [axis for optimizer in study.spec.optimizers for axis in optimizer.axes]
+    others = [h.name for o in study.spec.optimizers for h in get_optimizer(o.name).rule.hyperparameters]
+    return list(dict.fromkeys([*axes, *others]))
+
+
+def _trial_columns(study: StudyRecord, trial: TrialRecord, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "workload": trial.workload,
+        "optimizer": trial.optimizer,
+        "trial": trial.number,
+        "origin": trial.origin,
+        **{name: trial.hyperparameters.get(name) for name in names},
+    }
+
+
+def _share_columns(name: str, share: Share | None) -> dict[str, Any]:
+    return {
+        f"{name}_count": share.count if share else None,
+        f"{name}_total": share.total if share else None,
+        f"{name}_share": share.value if share else None,
+        f"{name}_low": share.low if share else None,
+        f"{name}_high": share.high if share else None,
+    }

@@ -1,0 +1,250 @@
+"""Writes a report folder: HTML, Markdown, figures, tables and a manifest, whole or not at all."""
+
+import base64
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from sqlalchemy import Engine
+
+from adai import get_optimizer
+from study.errors import OutputError, StudyError
+from study.provenance import describe_environment
+from study.report import export, figures
+from study.report.landscape import Landscape, build_landscape
+from study.report.robustness import CONFIDENCE, RobustnessTable, Share, measure_robustness
+from study.report.trials import TrialSummary, summarize_trials
+from study.storage.records import RunRecord, StudyRecord, find_study, read_failures, read_runs
+from workers.messages import Termination
+from workers.workloads import get_workload
+
+MANIFEST = "manifest.json"
+DEFAULT_TOLERANCE = 1.5
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a report says, before it is drawn or written.
+
+    Attributes:
+        study: The study.
+        runs: All its runs.
+        robustness: The comparison of optimizers.
+        landscapes: One per workload and optimizer that has a finished design point.
+        terminations: How many runs ended how; key None for those that have not.
+        failures: (workload, optimizer, termination, error) of attempts without outcome.
+    """
+
+    study: StudyRecord
+    runs: Sequence[RunRecord]
+    robustness: RobustnessTable
+    landscapes: Sequence[Landscape]
+    terminations: dict[Termination | None, int]
+    failures: Sequence[tuple[str, str, str, str]]
+
+
+def build_report(engine: Engine, name: str, *, tolerance: float = DEFAULT_TOLERANCE) -> Report:
+    """Read a study and compute its report.
+
+    Args:
+        engine: The database.
+        name: Of the study.
+        tolerance: A point is near the best if its mean objective is at most this many times the best's.
+
+    Raises:
+        UnknownStudyError: There is no such study.
+        StudyError: No trial of it has finished.
+    """
+    with engine.connect() as connection:
+        study = find_study(connection, name)
+        runs = read_runs(connection, study.id)
+        failures = read_failures(connection, study.id)
+    summaries = summarize_trials(runs)
+    if not summaries:
+        raise StudyError(
+            f"no trial of study {name!r} has finished, so there is nothing to report; "
+            f"run it with: adai-study resume {name}"
+        )
+    return Report(
+        study=study,
+        runs=runs,
+        robustness=measure_robustness(study.spec, runs, tolerance=tolerance),
+        landscapes=_build_landscapes(study, summaries),
+        terminations=_count_terminations(runs),
+        failures=failures,
+    )
+
+
+def check_output(folder: Path) -> None:
+    """See that a report can be written to ``folder``, without leaving anything there.
+
+    Raises:
+        OutputError: It is a file, a folder of something else, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; name a folder for the report with --out")
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+            raise OutputError(
+                f"{folder} holds files that are not a report of this program; name another folder with --out"
+            )
+        parent = folder.absolute().parent
+        while not parent.exists():
+            parent = parent.parent
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".adai-study-"):
+            pass
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write ``report`` to ``folder``, replacing an earlier report there in one step.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        OutputError: As for :func:`check_output`.
+    """
+    check_output(folder)
+    target = folder.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+            new = Path(scratch) / "new"
+            _write_files(report, new)
+            if target.exists():
+                target.replace(Path(scratch) / "old")
+            new.replace(target)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    return folder / "report.html"
+
+
+def _write_files(report: Report, folder: Path) -> None:
+    (folder / "figures").mkdir(parents=True)
+    images = _draw_figures(report)
+    for name, png in images.items():
+        (folder / "figures" / name).write_bytes(png)
+    for name, frame in {
+        "robustness": export.robustness_frame(report.robustness),
+        "trials": export.trials_frame(report.study, report.runs),
+        "runs": export.runs_frame(report.study, report.runs),
+    }.items():
+        export.write_table(frame, folder / "tables" / f"{name}.csv", "csv")
+    context = _context(report, images)
+    for template in ("report.html", "report.md"):
+        (folder / template).write_text(_templates().get_template(f"{template}.j2").render(context), encoding="utf-8")
+    manifest = _manifest(report, folder)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    shutil.copymode(folder.parent.parent, folder)  # the scratch folder was private to this user
+
+
+def _build_landscapes(study: StudyRecord, summaries: Sequence[TrialSummary]) -> list[Landscape]:
+    landscapes = [
+        build_landscape(
+            workload, optimizer, summaries, objective=study.spec.objective, planned=study.spec.design.points
+        )
+        for workload in study.spec.workloads
+        for optimizer in study.spec.optimizers
+    ]
+    return [landscape for landscape in landscapes if landscape.points]
+
+
+def _count_terminations(runs: Sequence[RunRecord]) -> dict[Termination | None, int]:
+    kinds: list[Termination | None] = [*Termination, None]
+    counts = {kind: sum(run.termination is kind for run in runs) for kind in kinds}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _draw_figures(report: Report) -> dict[str, bytes]:
+    """File name -> PNG, the overview of each workload first."""
+    images: dict[str, bytes] = {}
+    for workload in report.study.spec.workloads:
+        here = [landscape for landscape in report.landscapes if landscape.workload == workload]
+        if here:
+            images[f"{workload}.png"] = figures.draw_overview(here)
+        for landscape in here:
+            images[_figure_name(landscape)] = figures.draw_landscape(landscape)
+    return images
+
+
+def _figure_name(landscape: Landscape) -> str:
+    return f"{landscape.workload}-{landscape.optimizer}.png"
+
+
+def _context(report: Report, images: dict[str, bytes]) -> dict[str, Any]:
+    embedded = {name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in images.items()}
+    return {
+        "report": report,
+        "study": report.study,
+        "spec": report.study.spec,
+        "confidence": f"{CONFIDENCE:.0%}",
+        "embedded": embedded,
+        "environment": report.study.environment,
+        "ended": sum(count for kind, count in report.terminations.items() if kind is not None),
+    }
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("study.report"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["mean_sd"] = _mean_sd
+    environment.filters["share"] = _format_share
+    environment.filters["number"] = _format_number
+    environment.globals["figure_name"] = _figure_name
+    environment.globals["optimizer_of"] = get_optimizer
+    environment.globals["workload_of"] = get_workload
+    return environment
+
+
+def _format_number(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _mean_sd(mean: float | None, sd: float | None) -> str:
+    """``mean ± sd``, or what of it is known."""
+    if mean is None:
+        return _UNKNOWN
+    return f"{mean:.4g}" if sd is None else f"{mean:.4g} ± {sd:.2g}"
+
+
+def _format_share(share: Share | None) -> str:
+    if share is None:
+        return _UNKNOWN
+    return f"{share.count}/{share.total} = {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def _manifest(report: Report, folder: Path) -> dict[str, Any]:
+    """What the report was made from and with, and the hash of each file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        "study": report.study.name,
+        "spec": report.study.spec.model_dump(mode="json"),
+        "spec_hash": report.study.spec.hash,
+        "tolerance": report.robustness.tolerance,
+        "runs": {("pending" if k is None else k.name.lower()): n for k, n in report.terminations.items()},
+        "devices": sorted({run.device for run in report.runs if run.device}),
+        "engines": sorted({run.engine for run in report.runs if run.engine}),
+        "study_environment": report.study.environment,
+        "report_environment": describe_environment(),
+        "files": {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+
+
+def _not_writable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"the report cannot be written to {folder} ({error.strerror or error}); name another folder with --out"
+    )

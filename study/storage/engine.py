@@ -1,0 +1,224 @@
+"""Opening the database: reach it, check its version, create or upgrade its tables."""
+
+from pathlib import Path
+
+import optuna
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from study.errors import DatabaseError
+from study.storage.tables import VERSION_TABLE
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+#: How long a writer waits for another one's transaction on SQLite, and how long PostgreSQL may take to answer.
+_BUSY_SECONDS = 30
+_CONNECT_SECONDS = 5
+
+
+def open_database(url: str) -> Engine:
+    """An engine on a database that exists and has this version's tables.
+
+    Raises:
+        DatabaseError: It cannot be reached, is empty, or has an older or newer version.
+    """
+    engine = _connect(url)
+    current = current_revision(engine)
+    if current is None:
+        raise DatabaseError(
+            f"{shown(url)} holds no studies yet; run one with `adai-study run SPEC`, or choose another database "
+            "with --db"
+        )
+    _check_revision(current, url)
+    return engine
+
+
+def create_database(url: str) -> Engine:
+    """An engine on a database with this version's tables and Optuna's, which are created in an empty database.
+
+    Raises:
+        DatabaseError: As for :func:`open_database`, except that an empty or missing database is filled.
+    """
+    engine = _connect(url, create=True)
+    current = current_revision(engine)
+    if current is None:
+        upgrade_database(url)
+    else:
+        _check_revision(current, url)
+    return engine
+
+
+def upgrade_database(url: str) -> None:
+    """Bring our tables to this version's revision, and create Optuna's where they are missing.
+
+    Raises:
+        DatabaseError: It cannot be reached, or is newer than this version.
+    """
+    engine = _connect(url, create=True)
+    current = current_revision(engine)
+    if current is not None and current not in _known_revisions():
+        raise DatabaseError(_newer(current, url))
+    try:
+        if engine.dialect.name == "sqlite":
+            with engine.connect() as connection:
+                # Readers (dashboards) then never block the writer; the mode is kept in the file.
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        # Its constructor makes Optuna's tables, or refuses those of another Optuna.
+        optuna.storages.RDBStorage(url, engine_kwargs=_engine_arguments(make_url(url))).engine.dispose()
+        with engine.begin() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        raise DatabaseError(f"the tables cannot be made in {shown(url)}: {_first_line(error)}") from error
+
+
+def database_exists(url: str) -> bool:
+    """Whether studies can be looked for in it: false for an SQLite file that is not there yet or has no tables.
+
+    Raises:
+        DatabaseError: It cannot be reached.
+    """
+    path = _sqlite_path(_parse(url))
+    if path is not None and not path.exists():
+        return False
+    return current_revision(_connect(url)) is not None
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision of our tables in the database; None if it has none."""
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(VERSION_TABLE):
+                return None
+            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+            return context.get_current_revision()
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"{shown(engine.url)} cannot be read: {_first_line(error)}") from error
+
+
+def find_revision(url: str) -> str | None:
+    """The revision of our tables in the database at ``url``, whatever it is; None if it has none.
+
+    Raises:
+        DatabaseError: It cannot be reached.
+    """
+    return current_revision(_connect(url))
+
+
+def head_revision() -> str:
+    """The revision that this version of the program works with."""
+    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+    if head is None:
+        raise DatabaseError(f"the installation is damaged: no migrations in {_MIGRATIONS}; reinstall adai-study")
+    return head
+
+
+def shown(url: str | URL) -> str:
+    """The URL as messages show it: without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _connect(url: str, *, create: bool = False) -> Engine:
+    """An engine that has been seen to answer; only with ``create`` is a missing SQLite file made."""
+    parsed = _parse(url)
+    path = _sqlite_path(parsed)
+    if path is not None and not create and not path.exists():
+        raise DatabaseError(
+            f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), "
+            "or say where it is with --db or ADAI_DATABASE_URL"
+        )
+    engine = create_engine(parsed, **_engine_arguments(parsed))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+    try:
+        with engine.connect() as connection:
+            inspect(connection).get_table_names()
+    except SQLAlchemyError as error:
+        raise DatabaseError(
+            f"the database {shown(parsed)} cannot be reached: {_first_line(error)}\n"
+            "check the address and that the server runs, or choose another with --db or ADAI_DATABASE_URL"
+        ) from error
+    return engine
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+        raise DatabaseError(
+            f"{url.partition('://')[0]!r} does not begin a database URL that can be used ({_first_line(error)}); "
+            "write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        ) from error
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseError(
+            f"{parsed.get_backend_name()} databases are not supported; "
+            "use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise DatabaseError("an SQLite database in memory would be gone at the end; write sqlite:///FILE")
+    return parsed
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    """The file of an SQLite URL; None for other databases and for SQLite's own file: URIs."""
+    if url.get_backend_name() != "sqlite" or url.database is None or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def _engine_arguments(url: URL) -> dict[str, object]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_SECONDS}}
+    return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
+
+
+def _configure_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    del entry
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    # With WAL this can lose the last commits in a power cut, never the file; a resume runs them again.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+
+
+def _check_revision(current: str, url: str) -> None:
+    if current == head_revision():
+        return
+    if current in _known_revisions():
+        raise DatabaseError(
+            f"{shown(url)} has tables of an older version (revision {current}); back it up, then do: "
+            "adai-study db upgrade"
+        )
+    raise DatabaseError(_newer(current, url))
+
+
+def _newer(current: str, url: str) -> str:
+    return (
+        f"{shown(url)} was written by a newer version of adai-study (its revision {current} is unknown here, "
+        f"this version knows up to {head_revision()}); upgrade adai-study, or choose another database with --db"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver says, without SQLAlchemy's statement and link."""
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines()
+    return lines[0] if lines else type(original).__name__

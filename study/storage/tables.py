@@ -1,0 +1,154 @@
+"""Our tables, prefix ``adai_``. Optuna's own tables lie beside them and are never altered.
+
+::
+
+    adai_environments ◄── adai_studies ◄── adai_trials ◄── adai_runs ◄── adai_epochs
+                               ▲                              │
+                          adai_attempts ◄─────────────────────┘
+
+A study's trials and runs are written when it is created: what is missing is what has no termination yet.
+Numbers that are not finite are stored as NULL: SQLite has no NaN, and a run's termination says what happened.
+"""
+
+import datetime as dt
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+#: Alembic's table for our history; Optuna's own is called ``alembic_version``.
+VERSION_TABLE = "adai_alembic_version"
+
+
+class UtcDateTime(TypeDecorator[dt.datetime]):
+    """A point in time, UTC with and without time zones in the database, always aware in Python."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """To UTC."""
+        del dialect
+        return None if value is None else value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """From UTC; SQLite drops the zone."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+environments = Table(
+    "adai_environments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("details", JSON, nullable=False),
+)
+
+studies = Table(
+    "adai_studies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("spec", JSON, nullable=False),
+    Column("spec_hash", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("environment_id", ForeignKey("adai_environments.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
+trials = Table(
+    "adai_trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("adai_studies.id"), nullable=False),
+    Column("workload", String(64), nullable=False),
+    Column("optimizer", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("hyperparameters", JSON, nullable=False),
+    Column("unit", JSON, nullable=False),
+    Column("optuna_trial_id", Integer, nullable=False, unique=True),
+    UniqueConstraint("study_id", "workload", "optimizer", "number"),
+)
+
+attempts = Table(
+    "adai_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("adai_studies.id"), nullable=False),
+    Column("workload", String(64), nullable=False),
+    Column("optimizer", String(64), nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("termination", String(16)),
+    Column("error", Text),
+    Column("worker", String(255)),
+    Column("host", String(255)),
+    Column("pid", BigInteger),
+    Column("device", String(64)),
+    Column("engine", String(64)),
+    Column("torch_version", String(64)),
+    Index(None, "study_id"),
+)
+
+runs = Table(
+    "adai_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trial_id", ForeignKey("adai_trials.id"), nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("termination", String(16)),
+    Column("reason", Text),
+    Column("epochs", Integer),
+    Column("objective", Double),
+    Column("at_chance", Boolean),
+    Column("train_loss", Double),
+    Column("val_loss", Double),
+    Column("val_error", Double),
+    Column("test_loss", Double),
+    Column("test_error", Double),
+    Column("seconds", Double),
+    Column("attempt_id", ForeignKey("adai_attempts.id")),
+    UniqueConstraint("trial_id", "seed"),
+)
+
+epochs = Table(
+    "adai_epochs",
+    metadata,
+    Column("run_id", ForeignKey("adai_runs.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("train_loss", Double),
+    Column("val_loss", Double),
+    Column("val_error", Double),
+    Column("lr", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+)
