@@ -17,11 +17,9 @@ from study.settings import Settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from study.launch import PoolKind
+    from study.launch import LaunchOptions, PoolKind
     from study.report.export import TableFormat
     from study.storage.records import StudyProgress
-
-_DEFAULT_TOLERANCE = 1.5
 
 
 class _Group(click.Group):
@@ -76,21 +74,45 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _pool_options(function: Callable[..., None]) -> Callable[..., None]:
-    """How and where a study runs."""
-    for option in (
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]"),
-        click.option("--workers", type=click.IntRange(min=1), help="Ray workers.  [default: one per processor]"),
-        click.option(
-            "--pool",
-            type=click.Choice(["ray", "inline"]),
-            default="ray",
-            show_default=True,
-            help="Ray workers, or this process.",
-        ),
-    ):
-        function = option(function)
-    return function
+def _report_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Where the report goes and what it counts."""
+    tolerance = click.option(
+        "--tolerance",
+        type=click.FloatRange(min=1.0),
+        default=1.5,
+        show_default=True,
+        help="A point counts as near the best if its mean objective is at most this many times the best's.",
+    )
+    out = click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
+    return out(tolerance(function))
+
+
+def _launch_options(function: Callable[..., None]) -> Callable[..., None]:
+    """How and where a study runs, and its report, as one argument ``launch``."""
+
+    @click.option(
+        "--pool", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help="Ray, or this process."
+    )
+    @click.option("--workers", type=click.IntRange(min=1), help="Ray workers.  [default: one per processor]")
+    @_report_options
+    @functools.wraps(function)
+    def wrapped(
+        settings: Settings,
+        *,
+        pool: "PoolKind",
+        workers: int | None,
+        out: Path | None,
+        tolerance: float,
+        **arguments: Any,
+    ) -> None:
+        def launch(name: str) -> "LaunchOptions":
+            from study.launch import LaunchOptions
+
+            return LaunchOptions(pool, workers, out or Path("reports") / name, tolerance)
+
+        function(settings, launch=launch, **arguments)
+
+    return wrapped
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -107,9 +129,9 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 @main.command()
 @click.argument("spec", type=click.Path(path_type=Path))
-@_pool_options
 @_common_options
-def run(settings: Settings, spec: Path, pool: "PoolKind", workers: int | None, out: Path | None) -> None:
+@_launch_options
+def run(settings: Settings, spec: Path, launch: "Callable[[str], LaunchOptions]") -> None:
     """Run the study described by the file SPEC and write its report.
 
     If the database has the study already, only what is missing runs.
@@ -120,23 +142,21 @@ def run(settings: Settings, spec: Path, pool: "PoolKind", workers: int | None, o
     from study.spec import load_spec
 
     loaded = load_spec(spec)
-    folder = out or Path("reports") / loaded.name
-    click.echo(f"report: {run_study(loaded, settings, pool=pool, workers=workers, out=folder)}")
+    click.echo(f"report: {run_study(loaded, settings, launch(loaded.name))}")
 
 
 @main.command()
 @click.argument("name")
-@_pool_options
 @_common_options
-def resume(settings: Settings, name: str, pool: "PoolKind", workers: int | None, out: Path | None) -> None:
+@_launch_options
+def resume(settings: Settings, name: str, launch: "Callable[[str], LaunchOptions]") -> None:
     """Run what is missing of study NAME and write its report.
 
     Example: adai-study resume digits
     """
     from study.launch import resume_study
 
-    folder = out or Path("reports") / name
-    click.echo(f"report: {resume_study(name, settings, pool=pool, workers=workers, out=folder)}")
+    click.echo(f"report: {resume_study(name, settings, launch(name))}")
 
 
 @main.command("list")
@@ -186,15 +206,8 @@ def status(settings: Settings, name: str) -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=1.0),
-    default=_DEFAULT_TOLERANCE,
-    show_default=True,
-    help="A point counts as near the best if its mean objective is at most this many times the best's.",
-)
 @_common_options
+@_report_options
 def report(settings: Settings, name: str, out: Path | None, tolerance: float) -> None:
     """Write the report of study NAME: HTML, Markdown, figures, tables, manifest.
 

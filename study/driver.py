@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Engine
 
 from study.design import plan_trials
-from study.errors import FailedTrialsError, InterruptedStudyError, SpecError
+from study.errors import InterruptedStudyError, SpecError
 from study.provenance import describe_environment
 from study.spec import StudySpec
 from study.storage import writes
@@ -90,17 +90,15 @@ def check_name(engine: Engine, spec: StudySpec) -> bool:
     return known is not None
 
 
-def find_or_create_study(engine: Engine, spec: StudySpec) -> StudyRecord:
-    """The study of ``spec``, written with its whole plan if the database does not have it.
+def create_study(engine: Engine, spec: StudySpec) -> StudyRecord:
+    """Write the study of ``spec`` with its whole plan.
 
     Raises:
-        SpecError: The name is taken by another spec.
+        SpecError: Optuna already has a study of one of the names.
     """
-    if not check_name(engine, spec):
-        plan = plan_trials(spec)
-        with engine.begin() as connection:
-            writes.create_study(connection, spec, plan, describe_environment())
-    with engine.connect() as connection:
+    plan = plan_trials(spec)
+    with engine.begin() as connection:
+        writes.create_study(connection, spec, plan, describe_environment())
         return find_study(connection, spec.name)
 
 
@@ -123,12 +121,14 @@ class Driver:
         self._flights: dict[int, _Flight] = {}
         self._started = time.monotonic()
 
-    def run(self) -> None:
-        """Run every trial that has not ended; returns when all have.
+    def run(self) -> int:
+        """Run every trial that has not ended.
+
+        Returns:
+            How many trials of the study failed and have no result.
 
         Raises:
             InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
-            FailedTrialsError: The study is complete, but some of its trials failed.
         """
         try:
             self._prepare()
@@ -147,11 +147,7 @@ class Driver:
             ) from None
         with self._engine.begin() as connection:
             writes.set_study_state(connection, self._study.id, "completed")
-        if self._progress.failed:
-            raise FailedTrialsError(
-                f"{self._progress.failed} trials of study {self._study.name!r} failed and have no result; "
-                f"see why with: adai-study status {self._study.name}"
-            )
+        return self._progress.failed
 
     def _prepare(self) -> None:
         """Find what is missing, free what a dead driver held, and say that the study runs."""

@@ -1,6 +1,9 @@
 """Starts what one study needs, in the order in which a mistake leaves nothing half-written."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
@@ -8,8 +11,8 @@ from typing import Literal, NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.driver import Driver, check_name, find_or_create_study
-from study.errors import DatabaseError
+from study.driver import Driver, check_name, create_study
+from study.errors import DatabaseError, FailedTrialsError
 from study.progress import make_display
 from study.report.render import build_report, check_output, write_report
 from study.settings import Settings
@@ -22,15 +25,25 @@ from workers.ray_pool import RayPool
 PoolKind = Literal["ray", "inline"]
 
 
-def run_study(spec: StudySpec, settings: Settings, *, pool: PoolKind, workers: int | None, out: Path) -> Path:
-    """Run ``spec`` to its end, or what is missing of it, and write its report.
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """How a study is run on this occasion; nothing here changes a number of its runs.
 
-    Args:
-        spec: The study.
-        settings: Database and Ray address.
+    Attributes:
         pool: Ray actors, or this process.
         workers: Number of Ray actors; None for one per processor.
         out: Folder of the report.
+        tolerance: What the report counts as near the best.
+    """
+
+    pool: PoolKind
+    workers: int | None
+    out: Path
+    tolerance: float
+
+
+def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Path:
+    """Run ``spec`` to its end, or what is missing of it, and write its report.
 
     Returns:
         The path of the report's HTML page.
@@ -40,51 +53,75 @@ def run_study(spec: StudySpec, settings: Settings, *, pool: PoolKind, workers: i
         MissingDataError: A workload's data is missing; nothing was written.
         RayUnavailableError: Ray cannot be used; nothing was written.
     """
-    check_output(out)
-    if database_exists(settings.database_url):
-        check_name(open_database(settings.database_url), spec)
-    with make_pool(pool, settings, workers) as started:
-        for workload in spec.workloads:
-            started.check_workload(workload)
+    check_output(options.out)
+    if database_exists(settings.database_url) and check_name(open_database(settings.database_url), spec):
+        return resume_study(spec.name, settings, options)
+    with _start_pool(spec, settings, options) as pool, _database_failures(spec.name, settings):
         engine = create_database(settings.database_url)
-        _drive(engine, find_or_create_study(engine, spec), started, settings)
-    return write_report(build_report(engine, spec.name), out)
+        failed = _drive(engine, create_study(engine, spec), pool)
+    return _finish(engine, spec.name, failed, options)
 
 
-def resume_study(name: str, settings: Settings, *, pool: PoolKind, workers: int | None, out: Path) -> Path:
-    """Run what is missing of a study that the database has, and write its report; arguments as in run_study."""
-    check_output(out)
+def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
+    """Run what is missing of a study that the database has, and write its report; otherwise as run_study.
+
+    Raises:
+        UnknownStudyError: There is no such study.
+    """
+    check_output(options.out)
     engine = open_database(settings.database_url)
     with engine.connect() as connection:
         study = find_study(connection, name)
-    with make_pool(pool, settings, workers) as started:
-        for workload in study.spec.workloads:
-            started.check_workload(workload)
-        _drive(engine, study, started, settings)
-    return write_report(build_report(engine, name), out)
+    if study.state == "completed":
+        return _finish(engine, name, 0, options)
+    with _start_pool(study.spec, settings, options) as pool, _database_failures(name, settings):
+        failed = _drive(engine, study, pool)
+    return _finish(engine, name, failed, options)
 
 
-def make_pool(kind: PoolKind, settings: Settings, workers: int | None) -> WorkerPool:
-    """The pool that was asked for, not yet started."""
-    if kind == "inline":
-        return InlinePool()
-    return RayPool(workers=workers, address=settings.ray_address)
+@contextlib.contextmanager
+def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Iterator[WorkerPool]:
+    """The pool that was asked for, with the data of every workload seen to be there."""
+    pool: WorkerPool = (
+        InlinePool() if options.pool == "inline" else RayPool(workers=options.workers, address=settings.ray_address)
+    )
+    with pool:
+        for workload in spec.workloads:
+            pool.check_workload(workload)
+        yield pool
 
 
-def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool, settings: Settings) -> None:
+def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool) -> int:
+    """Run what is missing; return how many trials failed."""
     # `docker stop` and `kill` are as clean as Ctrl-C.
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with make_display() as display:
-            Driver(engine, study, pool, display.show).run()
-    except SQLAlchemyError as error:
-        raise DatabaseError(
-            f"the database {shown(settings.database_url)} failed while study {study.name!r} ran: "
-            f"{getattr(error, 'orig', None) or error}\n"
-            f"what was finished is kept; run the rest with: adai-study resume {study.name}"
-        ) from error
+            return Driver(engine, study, pool, display.show).run()
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _finish(engine: Engine, name: str, failed: int, options: LaunchOptions) -> Path:
+    path = write_report(build_report(engine, name, tolerance=options.tolerance), options.out)
+    if failed:
+        raise FailedTrialsError(
+            f"{failed} trials of study {name!r} failed and have no result; see why with: adai-study status {name}\n"
+            f"the report of the others: {path}"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def _database_failures(name: str, settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DatabaseError(
+            f"the database {shown(settings.database_url)} failed while study {name!r} ran: "
+            f"{getattr(error, 'orig', None) or error}\n"
+            f"what was finished is kept; run the rest with: adai-study resume {name}"
+        ) from error
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

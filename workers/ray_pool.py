@@ -110,8 +110,8 @@ class RayPool:
 
     def check_workload(self, name: str) -> None:
         """See :class:`workers.pool.WorkerPool`."""
-        _, worker = self._idle[0]
-        missing = self._ray.get(worker.check_workload.remote(name))
+        answers = self._ray.get([worker.check_workload.remote(name) for _, worker in self._idle])
+        missing = next(filter(None, answers), "")
         if missing:
             raise MissingDataError(missing)
 

@@ -25,7 +25,6 @@ from workers.messages import Termination
 from workers.workloads import get_workload
 
 MANIFEST = "manifest.json"
-DEFAULT_TOLERANCE = 1.5
 _UNKNOWN = "-"
 
 
@@ -50,7 +49,7 @@ class Report:
     failures: Sequence[tuple[str, str, str, str]]
 
 
-def build_report(engine: Engine, name: str, *, tolerance: float = DEFAULT_TOLERANCE) -> Report:
+def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
     """Read a study and compute its report.
 
     Args:
@@ -203,6 +202,7 @@ def _templates() -> jinja2.Environment:
     )
     environment.filters["mean_sd"] = _mean_sd
     environment.filters["share"] = _format_share
+    environment.filters["percent"] = _format_percent
     environment.filters["number"] = _format_number
     environment.globals["figure_name"] = _figure_name
     environment.globals["optimizer_of"] = get_optimizer
@@ -225,6 +225,10 @@ def _format_share(share: Share | None) -> str:
     if share is None:
         return _UNKNOWN
     return f"{share.count}/{share.total} = {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def _format_percent(count: int, total: int) -> str:
+    return f"{count / total:.0%}"
 
 
 def _manifest(report: Report, folder: Path) -> dict[str, Any]:

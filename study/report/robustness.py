@@ -50,8 +50,8 @@ class OptimizerRobustness:
         trials_failed: Those that failed.
         seeds: Runs per trial.
         runs: Runs that ended with a result.
-        diverged: Share of those runs that diverged.
-        at_chance: Share of those runs that learned nothing, diverged or not.
+        runs_diverged: How many of those diverged.
+        runs_at_chance: How many of those learned nothing, diverged or not.
         trials_diverged: Finished trials of which at least one run diverged.
         best: Lowest mean objective of all finished trials; the lowest number among equals.
         default: The default setting, if finished.
@@ -67,8 +67,8 @@ class OptimizerRobustness:
     trials_failed: int
     seeds: int
     runs: int
-    diverged: Share
-    at_chance: Share
+    runs_diverged: int
+    runs_at_chance: int
     trials_diverged: int
     best: TrialSummary
     default: TrialSummary | None
@@ -134,7 +134,6 @@ def _measure(
 ) -> OptimizerRobustness:
     design = [summary.mean for summary in own if summary.trial.origin == "design"]
     best = best_of(own)
-    runs = sum(summary.seeds for summary in own)
     return OptimizerRobustness(
         workload=best.trial.workload,
         optimizer=best.trial.optimizer,
@@ -142,9 +141,9 @@ def _measure(
         trials_finished=len(own),
         trials_failed=failed,
         seeds=spec.seeds,
-        runs=runs,
-        diverged=measure_share(sum(summary.diverged for summary in own), runs),
-        at_chance=measure_share(sum(summary.at_chance for summary in own), runs),
+        runs=sum(summary.seeds for summary in own),
+        runs_diverged=sum(summary.diverged for summary in own),
+        runs_at_chance=sum(summary.at_chance for summary in own),
         trials_diverged=sum(summary.diverged > 0 for summary in own),
         best=best,
         default=next((summary for summary in own if summary.trial.origin == "default"), None),
