@@ -171,7 +171,7 @@ def list_studies(settings: Settings) -> None:
     from study.storage.engine import open_database
     from study.storage.records import read_progress
 
-    with open_database(settings.database_url).connect() as connection:
+    with open_database(settings.database_url) as engine, engine.connect() as connection:
         progress = read_progress(connection)
     table = Table("study", "state", "runs ended", "diverged", "failed", "created", box=None)
     for name in dict.fromkeys(part.study for part in progress):
@@ -193,7 +193,7 @@ def status(settings: Settings, name: str) -> None:
     from study.storage.engine import open_database
     from study.storage.records import find_study, read_failures, read_progress
 
-    with open_database(settings.database_url).connect() as connection:
+    with open_database(settings.database_url) as engine, engine.connect() as connection:
         study = find_study(connection, name)
         progress = read_progress(connection, name)
         failures = read_failures(connection, study.id)
@@ -218,7 +218,8 @@ def report(settings: Settings, name: str, out: Path | None, tolerance: float) ->
 
     folder = out or Path("reports") / name
     check_output(folder)
-    built = build_report(open_database(settings.database_url), name, tolerance=tolerance)
+    with open_database(settings.database_url) as engine:
+        built = build_report(engine, name, tolerance=tolerance)
     click.echo(f"report: {write_report(built, folder)}")
 
 
@@ -243,7 +244,7 @@ def export(settings: Settings, name: str, format_: "TableFormat", out: Path, tab
     from study.storage.engine import open_database
     from study.storage.records import find_study, read_epochs, read_runs
 
-    with open_database(settings.database_url).connect() as connection:
+    with open_database(settings.database_url) as engine, engine.connect() as connection:
         study = find_study(connection, name)
         if table == "epochs":
             frame = tables.epochs_frame(study, read_epochs(connection, study.id))
@@ -299,7 +300,8 @@ def dashboard(settings: Settings, port: int) -> None:
     from dashboards.app import serve
     from study.storage.engine import open_database
 
-    open_database(settings.database_url).dispose()
+    with open_database(settings.database_url):
+        pass  # reached and of this version
     serve(settings.database_url, port)
 
 

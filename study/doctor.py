@@ -57,7 +57,8 @@ def _database(settings: Settings) -> Finding:
     try:
         if not database_exists(url):
             return Finding("database", True, f"{shown(url)} will be made by the first study")
-        return Finding("database", True, f"{shown(url)}, revision {current_revision(open_database(url))}")
+        with open_database(url) as engine:
+            return Finding("database", True, f"{shown(url)}, revision {current_revision(engine)}")
     except DatabaseError as error:
         return Finding("database", False, str(error))
 

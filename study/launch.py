@@ -54,12 +54,18 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
         RayUnavailableError: Ray cannot be used; nothing was written.
     """
     check_output(options.out)
-    if database_exists(settings.database_url) and check_name(open_database(settings.database_url), spec):
-        return resume_study(spec.name, settings, options)
-    with _start_pool(spec, settings, options) as pool, _database_failures(spec.name, settings):
-        engine = create_database(settings.database_url)
+    if database_exists(settings.database_url):
+        with open_database(settings.database_url) as engine:
+            known = check_name(engine, spec)
+        if known:
+            return resume_study(spec.name, settings, options)
+    with (
+        _start_pool(spec, settings, options) as pool,
+        _database_failures(spec.name, settings),
+        create_database(settings.database_url) as engine,
+    ):
         failed = _drive(engine, create_study(engine, spec), pool)
-    return _finish(engine, spec.name, failed, options)
+        return _finish(engine, spec.name, failed, options)
 
 
 def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
@@ -69,14 +75,14 @@ def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
         UnknownStudyError: There is no such study.
     """
     check_output(options.out)
-    engine = open_database(settings.database_url)
-    with engine.connect() as connection:
-        study = find_study(connection, name)
-    if study.state == "completed":
-        return _finish(engine, name, 0, options)
-    with _start_pool(study.spec, settings, options) as pool, _database_failures(name, settings):
-        failed = _drive(engine, study, pool)
-    return _finish(engine, name, failed, options)
+    with open_database(settings.database_url) as engine, _database_failures(name, settings):
+        with engine.connect() as connection:
+            study = find_study(connection, name)
+        if study.state == "completed":
+            return _finish(engine, name, 0, options)
+        with _start_pool(study.spec, settings, options) as pool:
+            failed = _drive(engine, study, pool)
+        return _finish(engine, name, failed, options)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +17,8 @@ from workers.workloads import MissingDataError, get_workload
 #: Ray's smallest object store; epoch metrics are a few kilobytes.
 _OBJECT_STORE_BYTES = 80 * 2**20
 _CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 class RayUnavailableError(Exception):
@@ -89,14 +93,9 @@ class RayPool:
                 **options,
             )
             return
+        _check_listens(self._address)
         _check_answers(self._address)
-        try:
-            self._ray.init(address=self._address, **options)
-        except Exception as error:
-            raise RayUnavailableError(
-                f"no Ray cluster can be used at {self._address!r} ({error}); check the address and that the cluster "
-                "runs the same Ray and Python versions, or unset ADAI_RAY_ADDRESS to use this machine"
-            ) from error
+        self._ray.init(address=self._address, **options)
 
     def _count_slots(self) -> int:
         processors = int(self._ray.cluster_resources().get("CPU", 0))
@@ -110,7 +109,16 @@ class RayPool:
 
     def check_workload(self, name: str) -> None:
         """See :class:`workers.pool.WorkerPool`."""
-        answers = self._ray.get([worker.check_workload.remote(name) for _, worker in self._idle])
+        questions = [worker.check_workload.remote(name) for _, worker in self._idle]
+        try:
+            answers = self._ray.get(questions, timeout=_START_SECONDS)
+        except self._ray.exceptions.RayError as error:
+            free = self._ray.available_resources().get("CPU", 0)
+            raise RayUnavailableError(
+                f"the {self.slots} workers of {self.description} did not start within {_START_SECONDS:.0f} s "
+                f"({type(error).__name__}), and {free:g} processors are free; ask for fewer with --workers, wait until "
+                "the cluster has room, or look at its logs"
+            ) from error
         missing = next(filter(None, answers), "")
         if missing:
             raise MissingDataError(missing)
@@ -173,8 +181,8 @@ def _import_ray() -> Any:
     return ray
 
 
-def _check_answers(address: str) -> None:
-    """Refuse an address on which nothing listens in seconds; Ray itself would try for a minute."""
+def _check_listens(address: str) -> None:
+    """Refuse an address on which nothing listens; Ray itself would try for a minute."""
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -185,7 +193,29 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise RayUnavailableError(
-            f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`, "
-            "correct ADAI_RAY_ADDRESS, or unset it to use this machine"
-        ) from error
+        raise _unusable(address, str(error)) from error
+
+
+def _check_answers(address: str) -> None:
+    """Connect once from a child process, which can be ended: Ray's client waits for a silent peer without limit."""
+    program = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
+    try:
+        subprocess.run(  # noqa: S603 - fixed words, and the address as an argument
+            [sys.executable, "-c", program, address],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _unusable(address, f"something listens there, but is silent for {_ANSWER_SECONDS:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines()
+        raise _unusable(address, lines[-1] if lines else f"exit code {error.returncode}") from error
+
+
+def _unusable(address: str, reason: str) -> RayUnavailableError:
+    return RayUnavailableError(
+        f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`, check that it runs the "
+        "same Ray and Python versions, correct ADAI_RAY_ADDRESS, or unset it to use this machine"
+    )

@@ -1,5 +1,7 @@
 """Opening the database: reach it, check its version, create or upgrade its tables."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -21,36 +23,35 @@ _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 5
 
 
-def open_database(url: str) -> Engine:
-    """An engine on a database that exists and has this version's tables.
+@contextlib.contextmanager
+def open_database(url: str) -> Iterator[Engine]:
+    """An engine on a database that exists and has this version's tables; its connections end with the block.
 
     Raises:
         DatabaseError: It cannot be reached, is empty, or has an older or newer version.
     """
-    engine = _connect(url)
-    current = current_revision(engine)
-    if current is None:
-        raise DatabaseError(
-            f"{shown(url)} holds no studies yet; run one with `adai-study run SPEC`, or choose another database "
-            "with --db"
-        )
-    _check_revision(current, url)
-    return engine
+    with _connect(url) as engine:
+        current = current_revision(engine)
+        if current is None:
+            raise DatabaseError(
+                f"{shown(url)} holds no studies yet; run one with `adai-study run SPEC`, or choose another database "
+                "with --db"
+            )
+        _check_revision(current, url)
+        yield engine
 
 
-def create_database(url: str) -> Engine:
-    """An engine on a database with this version's tables and Optuna's, which are created in an empty database.
+@contextlib.contextmanager
+def create_database(url: str) -> Iterator[Engine]:
+    """As :func:`open_database`, but an empty or missing database is filled with our tables and Optuna's.
 
     Raises:
-        DatabaseError: As for :func:`open_database`, except that an empty or missing database is filled.
+        DatabaseError: It cannot be reached or filled, or has an older or newer version.
     """
-    engine = _connect(url, create=True)
-    current = current_revision(engine)
-    if current is None:
+    if not database_exists(url):
         upgrade_database(url)
-    else:
-        _check_revision(current, url)
-    return engine
+    with open_database(url) as engine:
+        yield engine
 
 
 def upgrade_database(url: str) -> None:
@@ -59,23 +60,29 @@ def upgrade_database(url: str) -> None:
     Raises:
         DatabaseError: It cannot be reached, or is newer than this version.
     """
-    engine = _connect(url, create=True)
-    current = current_revision(engine)
-    if current is not None and current not in _known_revisions():
-        raise DatabaseError(_newer(current, url))
-    try:
-        if engine.dialect.name == "sqlite":
-            with engine.connect() as connection:
-                # Readers (dashboards) then never block the writer; the mode is kept in the file.
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        # Its constructor makes Optuna's tables, or refuses those of another Optuna.
-        optuna.storages.RDBStorage(url, engine_kwargs=_engine_arguments(make_url(url))).engine.dispose()
-        with engine.begin() as connection:
-            config = _alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        raise DatabaseError(f"the tables cannot be made in {shown(url)}: {_first_line(error)}") from error
+    with _connect(url, create=True) as engine:
+        current = current_revision(engine)
+        if current is not None and current not in _known_revisions():
+            raise DatabaseError(_newer(current, url))
+        try:
+            _upgrade(engine, url)
+        except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+            raise DatabaseError(f"the tables cannot be made in {shown(url)}: {_first_line(error)}") from error
+
+
+def _upgrade(engine: Engine, url: str) -> None:
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            # Readers (dashboards) then never block the writer; the mode is kept in the file.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    # Its constructor makes Optuna's tables, or refuses those of another Optuna.
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=_engine_arguments(make_url(url)))
+    storage.remove_session()
+    storage.engine.dispose()
+    with engine.begin() as connection:
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def database_exists(url: str) -> bool:
@@ -85,9 +92,7 @@ def database_exists(url: str) -> bool:
         DatabaseError: It cannot be reached.
     """
     path = _sqlite_path(_parse(url))
-    if path is not None and not path.exists():
-        return False
-    return current_revision(_connect(url)) is not None
+    return (path is None or path.exists()) and find_revision(url) is not None
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -108,7 +113,8 @@ def find_revision(url: str) -> str | None:
     Raises:
         DatabaseError: It cannot be reached.
     """
-    return current_revision(_connect(url))
+    with _connect(url) as engine:
+        return current_revision(engine)
 
 
 def head_revision() -> str:
@@ -124,7 +130,8 @@ def shown(url: str | URL) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def _connect(url: str, *, create: bool = False) -> Engine:
+@contextlib.contextmanager
+def _connect(url: str, *, create: bool = False) -> Iterator[Engine]:
     """An engine that has been seen to answer; only with ``create`` is a missing SQLite file made."""
     parsed = _parse(url)
     path = _sqlite_path(parsed)
@@ -137,14 +144,21 @@ def _connect(url: str, *, create: bool = False) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
     try:
+        _check_answers(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _check_answers(engine: Engine) -> None:
+    try:
         with engine.connect() as connection:
             inspect(connection).get_table_names()
     except SQLAlchemyError as error:
         raise DatabaseError(
-            f"the database {shown(parsed)} cannot be reached: {_first_line(error)}\n"
+            f"the database {shown(engine.url)} cannot be reached: {_first_line(error)}\n"
             "check the address and that the server runs, or choose another with --db or ADAI_DATABASE_URL"
         ) from error
-    return engine
 
 
 def _parse(url: str) -> URL:

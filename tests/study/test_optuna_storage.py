@@ -1,0 +1,130 @@
+"""What we write for Optuna is what Optuna itself would have written."""
+
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from tests_support import SMALL_SPEC
+
+from study.driver import create_study
+from study.spec import parse_spec
+from study.storage import optuna_storage
+from study.storage.engine import create_database
+
+TABLES = {
+    "studies": ["study_name"],
+    "study_directions": ["direction", "study_id", "objective"],
+    "study_user_attributes": ["study_id", "key", "value_json"],
+    "study_system_attributes": ["study_id", "key", "value_json"],
+    "trials": ["number", "study_id", "state"],
+    "trial_params": ["trial_id", "param_name", "param_value", "distribution_json"],
+    "trial_values": ["trial_id", "objective", "value", "value_type"],
+    "trial_intermediate_values": ["trial_id", "step", "intermediate_value", "intermediate_value_type"],
+    "trial_user_attributes": ["trial_id", "key", "value_json"],
+}
+DISTRIBUTIONS = {
+    "lr": optuna.distributions.FloatDistribution(1e-3, 10.0, log=True),
+    "beta0": optuna.distributions.FloatDistribution(0.0, 1.0),
+}
+PARAMS = [{"lr": 0.1, "beta0": 0.25}, {"lr": 2.0, "beta0": 0.5}, {"lr": 0.003, "beta0": 1.0}]
+
+
+def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """The contents of Optuna's tables, less keys and times."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        found = {
+            table: sorted(
+                (tuple(row) for row in connection.execute(sa.text(f"SELECT {', '.join(names)} FROM {table}"))),
+                key=repr,
+            )
+            for table, names in TABLES.items()
+        }
+    engine.dispose()
+    return found
+
+
+def write_ours(url: str) -> None:
+    with create_database(url) as engine, engine.begin() as connection:
+        study_id = optuna_storage.create_optuna_study(connection, "s", metric="val_error", user_attributes={"k": "v"})
+        ids = optuna_storage.enqueue_trials(
+            connection,
+            study_id,
+            params=PARAMS,
+            distributions=DISTRIBUTIONS,
+            user_attributes=[{"origin": "design"}] * 3,
+        )
+        optuna_storage.start_trials(connection, ids)
+        for step in (1, 2):
+            optuna_storage.report_trials(connection, step, {trial: 0.5 / (trial + step) for trial in ids})
+        optuna_storage.complete_trials(connection, {ids[0]: 0.25, ids[1]: 0.125}, {ids[0]: {"diverged": 1}})
+        optuna_storage.fail_trials(connection, ids[2:])
+
+
+def write_as_optuna(url: str) -> None:
+    with create_database(url):
+        pass
+    optuna_study = optuna.create_study(storage=url, study_name="s", direction="minimize")
+    optuna_study.set_user_attr("k", "v")
+    optuna_study.set_metric_names(["val_error"])
+    trials = []
+    for params in PARAMS:
+        optuna_study.enqueue_trial(params)
+    for _ in PARAMS:
+        optuna_trial = optuna_study.ask(DISTRIBUTIONS)
+        optuna_trial.set_user_attr("origin", "design")
+        trials.append(optuna_trial)
+    for step in (1, 2):
+        for optuna_trial in trials:
+            optuna_trial.report(0.5 / (optuna_trial._trial_id + step), step)
+    trials[0].set_user_attr("diverged", 1)
+    optuna_study.tell(trials[0], 0.25)
+    optuna_study.tell(trials[1], 0.125)
+    optuna_study.tell(trials[2], state=optuna.trial.TrialState.FAIL)
+    storage = optuna_study._storage
+    storage.remove_session()
+    storage._backend.engine.dispose()
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_our_rows_equal_those_that_optunas_own_calls_write(database_url: str) -> None:
+    twin = database_url.replace("study.db", "optuna.db")
+    write_ours(database_url)
+    write_as_optuna(twin)
+    ours, theirs = rows(database_url), rows(twin)
+    for table in TABLES:
+        assert ours[table] == theirs[table], table
+
+
+def test_optuna_reads_what_we_wrote(any_database_url: str) -> None:
+    write_ours(any_database_url)
+    trials = load(any_database_url, "s")
+    states = optuna.trial.TrialState
+    assert [trial.state for trial in trials] == [states.COMPLETE, states.COMPLETE, states.FAIL]
+    assert [trial.params for trial in trials] == PARAMS
+    assert [trial.value for trial in trials] == [0.25, 0.125, None]
+    assert trials[1].distributions == DISTRIBUTIONS
+    assert list(trials[0].intermediate_values) == [1, 2]
+    assert trials[0].duration is not None
+    assert trials[0].duration.total_seconds() < 60  # times are in the same zone
+
+
+def test_a_new_study_waits_in_optuna_with_all_its_points(any_database_url: str) -> None:
+    spec = parse_spec(SMALL_SPEC, source="small")
+    with create_database(any_database_url) as engine:
+        create_study(engine, spec)
+    for optimizer in ("adai", "sgd"):
+        trials = load(any_database_url, f"small/digits-logistic/{optimizer}")
+        assert [trial.number for trial in trials] == list(range(5))
+        assert {trial.state for trial in trials} == {optuna.trial.TrialState.WAITING}
+        assert all(set(trial.params) == set(spec.optimizer(optimizer).axes) for trial in trials)
+
+
+def load(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return optuna.load_study(storage=storage, study_name=name).get_trials()
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()

@@ -1,0 +1,83 @@
+"""Helpers that several test files import."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+SMALL_SPEC = """
+name = "small"
+workloads = ["digits-logistic"]
+seeds = 2
+study_seed = 7
+epochs = 2
+
+[design]
+kind = "sobol"
+points = 4
+
+[[optimizers]]
+name = "adai"
+
+[[optimizers]]
+name = "sgd"
+fixed = { weight_decay = 1e-4 }
+"""
+
+#: Columns that say when and where, in the tables that hold results.
+_PLACEMENT = {"id", "seconds", "attempt_id", "trial_id", "run_id", "optuna_trial_id"}
+
+
+def comparable_tables(engine: Engine, study: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Trials, runs, epochs and Optuna's values, less keys, timing and placement, in a fixed order."""
+    where = "WHERE s.name = :study" if study else ""
+    queries = {
+        "adai_runs": (
+            "SELECT t.workload, t.optimizer, t.number, t.origin, t.hyperparameters, t.unit, r.* FROM adai_runs r "
+            f"JOIN adai_trials t ON t.id = r.trial_id JOIN adai_studies s ON s.id = t.study_id {where} "
+            "ORDER BY t.id, r.seed"
+        ),
+        "adai_epochs": (
+            "SELECT t.workload, t.optimizer, t.number, r.seed, e.* FROM adai_epochs e "
+            "JOIN adai_runs r ON r.id = e.run_id JOIN adai_trials t ON t.id = r.trial_id "
+            f"JOIN adai_studies s ON s.id = t.study_id {where} ORDER BY t.id, r.seed, e.epoch"
+        ),
+        "optuna": (
+            "SELECT t.workload, t.optimizer, t.number, o.state, v.value, i.step, i.intermediate_value "
+            "FROM adai_trials t JOIN adai_studies s ON s.id = t.study_id "
+            "JOIN trials o ON o.trial_id = t.optuna_trial_id "
+            "LEFT JOIN trial_values v ON v.trial_id = o.trial_id "
+            f"LEFT JOIN trial_intermediate_values i ON i.trial_id = o.trial_id {where} ORDER BY t.id, i.step"
+        ),
+    }
+    with engine.connect() as connection:
+        return {
+            table: [
+                {key: value for key, value in row.items() if key not in _PLACEMENT}
+                for row in connection.execute(sa.text(query), {"study": study} if study else {}).mappings()
+            ]
+            for table, query in queries.items()
+        }
+
+
+def ray_workers() -> dict[int, str]:
+    """Process id -> title of the Ray actors that descend from this process."""
+    parents, titles = {}, {}
+    for entry in Path("/proc").iterdir():
+        try:
+            pid = int(entry.name)
+            parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[pid] = (entry / "cmdline").read_text().replace("\0", " ").strip()
+        except (ValueError, OSError):
+            continue
+
+    def descends(pid: int) -> bool:
+        while pid in parents:
+            if pid == os.getpid():
+                return True
+            pid = parents[pid]
+        return False
+
+    return {pid: title for pid, title in titles.items() if title.startswith("ray::") and descends(pid)}
