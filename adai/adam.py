@@ -10,7 +10,7 @@ from adai.rules import (
     MomentState,
     UpdateRule,
     as_column,
-    bias_correction,
+    decay_power,
     init_moments,
     register_rule,
 )
@@ -18,11 +18,14 @@ from adai.rules import (
 _TORCH = "torch.optim"
 
 
-def update_moments_(grad_TP: Tensor, state: MomentState, beta1: Tensor, beta2: Tensor) -> None:
-    """``m <- beta1 m + (1 - beta1) g`` and ``v <- beta2 v + (1 - beta2) g^2``, one step further."""
+def update_moments_(grad_TP: Tensor, state: MomentState, beta1_T: Tensor, beta2_T: Tensor) -> None:
+    """``m <- beta1 m + (1 - beta1) g`` and ``v <- beta2 v + (1 - beta2) g^2``, one step further.
+
+    ``1 - beta`` is taken in float64: the bias correction knows the exact beta, and near 1 a rounded one differs.
+    """
     state.step_T.add_(1)
-    state.m_TP.mul_(beta1).addcmul_(grad_TP, 1 - beta1)
-    state.v_TP.mul_(beta2).add_(grad_TP.square().mul_(1 - beta2))
+    state.m_TP.mul_(as_column(beta1_T, grad_TP)).addcmul_(grad_TP, as_column(1 - beta1_T, grad_TP))
+    state.v_TP.mul_(as_column(beta2_T, grad_TP)).add_(grad_TP.square().mul_(as_column(1 - beta2_T, grad_TP)))
 
 
 def decay_weights_(theta_TP: Tensor, grad_TP: Tensor, lr: Tensor, weight_decay: Tensor, *, decoupled: bool) -> None:
@@ -42,15 +45,13 @@ def _update_(
     decoupled: bool,
 ) -> None:
     """``theta <- theta - lr m_hat / (sqrt(v_hat) + eps)`` (Kingma and Ba, Algorithm 1)."""
-    lr, beta1, beta2, eps, weight_decay = (
-        as_column(hyperparameters[name], theta_TP) for name in ("lr", "beta1", "beta2", "eps", "weight_decay")
-    )
+    lr, eps, weight_decay = (as_column(hyperparameters[name], theta_TP) for name in ("lr", "eps", "weight_decay"))
     decay_weights_(theta_TP, grad_TP, lr, weight_decay, decoupled=decoupled)
-    update_moments_(grad_TP, state, beta1, beta2)
-    correction1 = bias_correction(hyperparameters["beta1"], state.step_T)
-    correction2 = bias_correction(hyperparameters["beta2"], state.step_T)
-    denominator = state.v_TP.sqrt().div_(as_column(correction2.sqrt(), theta_TP)).add_(eps)
-    step_size = as_column(hyperparameters["lr"] / correction1, theta_TP)
+    update_moments_(grad_TP, state, hyperparameters["beta1"], hyperparameters["beta2"])
+    correction1_T = 1 - decay_power(hyperparameters["beta1"], state.step_T)
+    correction2_T = 1 - decay_power(hyperparameters["beta2"], state.step_T)
+    denominator = state.v_TP.sqrt().div_(as_column(correction2_T.sqrt(), theta_TP)).add_(eps)
+    step_size = as_column(hyperparameters["lr"] / correction1_T, theta_TP)
     theta_TP.sub_(state.m_TP.mul(step_size).div_(denominator))
 
 

@@ -94,8 +94,8 @@ def _update_(
     All elements of a row have taken the same number of steps, so the bias correction of v cancels in
     ``v_hat / v_bar = v / mean(v)``.
     """
-    lr, beta0, beta2, eps, weight_decay = (
-        as_column(hyperparameters[name], theta_TP) for name in ("lr", "beta0", "beta2", "eps", "weight_decay")
+    lr, beta0, beta2, weight_decay = (
+        as_column(hyperparameters[name], theta_TP) for name in ("lr", "beta0", "beta2", "weight_decay")
     )
     decay_weights_(theta_TP, grad_TP, lr, weight_decay, decoupled=decoupled)
     accumulate_second_moment_(state.v_TP, grad_TP, beta2)
@@ -108,7 +108,7 @@ def _update_(
         state.mu_prod_TP,
         lr=lr,
         beta0=beta0,
-        inertia_bound=1 - eps,
+        inertia_bound=as_column(1 - hyperparameters["eps"], theta_TP),
     )
 
 

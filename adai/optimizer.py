@@ -11,6 +11,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from adai.inertia import accumulate_second_moment_, inertia_step_, relative_second_moment
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
+_TENSORS = ("exp_avg", "exp_avg_sq", "beta1_prod")
 
 
 class Adai(Optimizer):
@@ -55,6 +56,7 @@ class Adai(Optimizer):
             "decoupled": decoupled,
             "maximize": maximize,
         }
+        _check_hyperparameters(defaults)
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -69,8 +71,24 @@ class Adai(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:  # pickles of older versions of the authors' class
-            group.setdefault("decoupled", False)
+            group.setdefault("decoupled", self.defaults.get("decoupled", False))
             group.setdefault("maximize", False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state made by :meth:`state_dict`; float32 state of half-precision parameters stays float32.
+
+        torch would cast it to the parameters' dtype, in which an inertia of 0.999 may be 1.
+        """
+        super().load_state_dict(state_dict)
+        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+        own = [parameter for group in self.param_groups for parameter in group["params"]]
+        for index, parameter in zip(saved, own, strict=True):
+            if parameter.dtype in _LOW_PRECISION and index in state_dict["state"]:
+                state = state_dict["state"][index]
+                for name in _TENSORS:
+                    # A copy: the loaded optimizer must not share memory with the one that it was saved from.
+                    copy = state[name].detach().clone().to(device=parameter.device, dtype=torch.float32)
+                    self.state[parameter][name] = copy
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -89,7 +107,9 @@ class Adai(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = [_prepare(self, group, parameter) for group, parameter in self._parameters_with_gradient()]
+        # All gradients are checked before the first parameter changes.
+        parameters = list(self._parameters_with_gradient())
+        work = [_prepare(self, group, parameter) for group, parameter in parameters]
         if work:
             v_hat_sum = torch.stack([item["v_hat"].sum().to(work[0]["v_hat"]) for item in work]).sum()
             v_bar = v_hat_sum / sum(item["v_hat"].numel() for item in work)
@@ -131,6 +151,8 @@ class AdaiW(Adai):
 
 
 def _check_hyperparameters(group: dict[str, Any]) -> None:
+    if len(group["betas"]) != 2:
+        raise ValueError(f"Adai: betas must be (beta0, beta2), not {group['betas']!r}")
     beta0, beta2 = group["betas"]
     bounds = {
         "lr": (group["lr"], math.inf),

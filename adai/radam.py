@@ -11,7 +11,7 @@ from adai.rules import (
     MomentState,
     UpdateRule,
     as_column,
-    bias_correction,
+    decay_power,
     init_moments,
     register_rule,
 )
@@ -20,11 +20,10 @@ from adai.rules import (
 RECTIFICATION_THRESHOLD = 5.0
 
 
-def _rectification(beta2_T: Tensor, step_T: Tensor) -> tuple[Tensor, Tensor]:
+def _rectification(beta2_T: Tensor, power_T: Tensor, step_T: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each row is rectified, and its factor r_t (Liu et al., equation 5 and Algorithm 2)."""
-    beta2_T = beta2_T.double()
     rho_inf = 2 / (1 - beta2_T) - 1
-    rho = rho_inf - 2 * step_T * beta2_T**step_T / bias_correction(beta2_T, step_T)
+    rho = rho_inf - 2 * step_T * power_T / (1 - power_T)
     rectified = rho > RECTIFICATION_THRESHOLD
     squared = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
     # Rows that are not rectified may have a negative radicand; their factor is not used.
@@ -33,17 +32,14 @@ def _rectification(beta2_T: Tensor, step_T: Tensor) -> tuple[Tensor, Tensor]:
 
 def _update_(theta_TP: Tensor, grad_TP: Tensor, state: MomentState, hyperparameters: Mapping[str, Tensor]) -> None:
     """Rectified: ``lr r m_hat / (sqrt(v_hat) + eps')``; before: ``lr m_hat``. torch adds eps to the plain sqrt(v)."""
-    lr, beta1, beta2, eps, weight_decay = (
-        as_column(hyperparameters[name], theta_TP) for name in ("lr", "beta1", "beta2", "eps", "weight_decay")
-    )
+    lr, eps, weight_decay = (as_column(hyperparameters[name], theta_TP) for name in ("lr", "eps", "weight_decay"))
     decay_weights_(theta_TP, grad_TP, lr, weight_decay, decoupled=False)
-    update_moments_(grad_TP, state, beta1, beta2)
-    correction1 = bias_correction(hyperparameters["beta1"], state.step_T)
-    correction2 = bias_correction(hyperparameters["beta2"], state.step_T)
-    rectified, factor = _rectification(hyperparameters["beta2"], state.step_T)
-    adaptive = as_column(factor * correction2.sqrt(), theta_TP) / state.v_TP.sqrt().add_(eps)
+    update_moments_(grad_TP, state, hyperparameters["beta1"], hyperparameters["beta2"])
+    power1_T, power2_T = (decay_power(hyperparameters[name], state.step_T) for name in ("beta1", "beta2"))
+    rectified, factor = _rectification(hyperparameters["beta2"], power2_T, state.step_T)
+    adaptive = as_column(factor * (1 - power2_T).sqrt(), theta_TP) / state.v_TP.sqrt().add_(eps)
     scale = torch.where(rectified.unsqueeze(1), adaptive, 1.0)
-    step_size = as_column(hyperparameters["lr"] / correction1, theta_TP)
+    step_size = as_column(hyperparameters["lr"] / (1 - power1_T), theta_TP)
     theta_TP.sub_(state.m_TP.mul(step_size).mul_(scale))
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Hyperparameter:
         upper = "infinity" if math.isinf(self.supremum) else f"{self.supremum:g}"
         return f"[{self.minimum:g}, {upper})"
 
+
+#: Elements that torch's vectorized loops take at once, at most: two AVX-512 registers of float64.
+_VECTOR = 16
 
 #: The state of a rule: a NamedTuple of tensors whose first dimension is T.
 State = Any
@@ -109,19 +113,15 @@ def list_rules() -> tuple[str, ...]:
 class MomentState(NamedTuple):
     """State of rules that keep a mean of gradients and of their squares."""
 
-    step_T: Tensor  # shape=(T,), int64: steps taken by the row
+    step_T: Tensor  # int64: steps taken by the row
     m_TP: Tensor
     v_TP: Tensor
 
 
 def init_moments(theta_TP: Tensor) -> MomentState:
     """A zero :class:`MomentState` for rows ``theta_TP``."""
-    return MomentState(new_steps(theta_TP), torch.zeros_like(theta_TP), torch.zeros_like(theta_TP))
-
-
-def new_steps(theta_TP: Tensor) -> Tensor:
-    """A zero step count for each row."""
-    return torch.zeros(theta_TP.shape[0], dtype=torch.int64, device=theta_TP.device)
+    step_T = torch.zeros(theta_TP.shape[0], dtype=torch.int64, device=theta_TP.device)
+    return MomentState(step_T, torch.zeros_like(theta_TP), torch.zeros_like(theta_TP))
 
 
 def select_rows(state: State, rows: Tensor) -> State:
@@ -134,6 +134,12 @@ def as_column(values_T: Tensor, like: Tensor) -> Tensor:
     return values_T.to(like).unsqueeze(1)
 
 
-def bias_correction(decay_T: Tensor, step_T: Tensor) -> Tensor:
-    """``1 - decay ** step`` for each row, in float64: in float32 it loses digits when decay is near 1."""
-    return 1.0 - decay_T.double() ** step_T
+def decay_power(decay_T: Tensor, step_T: Tensor) -> Tensor:
+    """``decay ** step`` for each row, in float64: bias corrections lose digits in float32 when a decay is near 1.
+
+    Processors take powers of several elements at once and round those left over at the end differently, by one unit
+    in the last place. Filled up to whole vectors, a row's bits do not depend on how many rows there are.
+    """
+    rows = decay_T.shape[0]
+    padding = (0, -rows % _VECTOR)
+    return (pad(decay_T.double(), padding) ** pad(step_T, padding))[:rows]

@@ -6,11 +6,11 @@ Shapes: ``T`` rows still training, ``P`` parameters, ``B`` batch, ``N`` training
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adai import UpdateRule, get_rule, select_rows
 from workers.divergence import divergence_reason
@@ -27,6 +27,7 @@ def train_batch(
     worker: str,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    make_engine: Callable[[nn.Module, Tensor], Engine] = choose_engine,
 ) -> Iterator[EpochMetrics | BatchFinished]:
     """Train all runs of ``batch``; yield each epoch's metrics, then the outcomes.
 
@@ -35,12 +36,13 @@ def train_batch(
         worker: Name of this worker, for the record.
         device: A torch device.
         dtype: Of parameters, gradients and inputs.
+        make_engine: Makes the engine for a model and its rows.
 
     Raises:
         KeyError: Unknown workload or optimizer.
         MissingDataError: The workload's data is not on this machine.
     """
-    training = _Training(batch, torch.device(device), dtype)
+    training = _Training(batch, torch.device(device), dtype, make_engine)
     for epoch in range(1, batch.epochs + 1):
         yield training.run_epoch(epoch)
         training.drop_diverged(epoch)
@@ -62,7 +64,13 @@ def train_batch(
 class _Training:
     """The rows of one batch that are still training, and the outcomes of those that are not."""
 
-    def __init__(self, batch: TrialBatch, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        batch: TrialBatch,
+        device: torch.device,
+        dtype: torch.dtype,
+        make_engine: Callable[[nn.Module, Tensor], Engine],
+    ) -> None:
         self.batch = batch
         self.workload: Workload = get_workload(batch.workload)
         self.rule: UpdateRule = get_rule(batch.optimizer)
@@ -70,7 +78,7 @@ class _Training:
         self.cap = chance_level(batch.objective, self.data)
         model = self.workload.build_model(self.data)
         theta_TP = initial_rows(model, study_seed=batch.study_seed, seeds=batch.seeds, dtype=dtype, device=device)
-        self.engine: Engine = choose_engine(model, theta_TP)
+        self.engine = make_engine(model, theta_TP)
         self.state = self.rule.init(theta_TP)
         self.hyperparameters = {
             name: torch.tensor(values, dtype=torch.float64, device=device)

@@ -1,6 +1,7 @@
 """``adai`` needs torch only."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ print(parameter.tolist())
 
 def test_adai_works_where_nothing_but_torch_is_installed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", USE_ADAI, *BLOCKED]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(adai.__file__).parent.parent)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[-0.5, -0.5, -0.5]"
 

@@ -59,9 +59,9 @@ class StackedEngine:
         """
         activations = [inputs[example_TB].flatten(2).transpose(1, 2)]
         for weight, bias in self._layers[:-1]:
-            activations.append(torch.baddbmm(bias, weight, activations[-1]).relu_())
+            activations.append(_linear(bias, weight, activations[-1]).relu_())
         weight, bias = self._layers[-1]
-        logits_TCB = torch.baddbmm(bias, weight, activations[-1])
+        logits_TCB = _linear(bias, weight, activations[-1])
         label_T1B = labels[example_TB].unsqueeze(1)
         log_probability_TCB = logits_TCB.log_softmax(dim=1)
         loss_T = -log_probability_TCB.gather(1, label_T1B).mean(dim=(1, 2))
@@ -75,11 +75,11 @@ class StackedEngine:
     def _backward(self, activations: list[Tensor], delta: Tensor) -> None:
         for layer in range(len(self._layers) - 1, -1, -1):
             weight_grad, bias_grad = self._grads[layer]
-            torch.bmm(delta, activations[layer].transpose(1, 2), out=weight_grad)
+            weight_grad.copy_(_product(delta, activations[layer].transpose(1, 2)))
             torch.sum(delta, dim=2, keepdim=True, out=bias_grad)
             if layer > 0:
                 weight, _ = self._layers[layer]
-                delta = torch.bmm(weight.transpose(1, 2), delta)
+                delta = _product(weight.transpose(1, 2), delta)
                 delta.masked_fill_(activations[layer] <= 0, 0)
 
     @torch.no_grad()
@@ -88,10 +88,32 @@ class StackedEngine:
         rows = self.theta_TP.shape[0]
         activation = inputs.flatten(1).T.expand(rows, -1, -1)
         for weight, bias in self._layers[:-1]:
-            activation = torch.baddbmm(bias, weight, activation).relu_()
+            activation = _linear(bias, weight, activation).relu_()
         weight, bias = self._layers[-1]
-        logits_TCN = torch.baddbmm(bias, weight, activation)
+        logits_TCN = _linear(bias, weight, activation)
         label_T1N = labels.expand(rows, 1, -1)
         loss_T = -logits_TCN.log_softmax(dim=1).gather(1, label_T1N).mean(dim=(1, 2))
         error_T = (logits_TCN.argmax(dim=1) != labels).double().mean(dim=1)
         return loss_T, error_T
+
+
+def _linear(bias: Tensor, weight: Tensor, activation: Tensor) -> Tensor:
+    """``weight @ activation + bias`` of each row; one row alone is computed as two, see :func:`_product`."""
+    if len(weight) == 1:
+        return torch.baddbmm(_twice(bias), _twice(weight), _twice(activation))[:1]
+    return torch.baddbmm(bias, weight, activation)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` of each row.
+
+    Older torch (seen in 2.11) sends a batch of one to another kernel, which rounds differently: a run alone would
+    not have the bits that it has in company.
+    """
+    if len(left) == 1:
+        return torch.bmm(_twice(left), _twice(right))[:1]
+    return torch.bmm(left, right)
+
+
+def _twice(rows: Tensor) -> Tensor:
+    return rows.expand(2, -1, -1)
