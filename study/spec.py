@@ -46,6 +46,10 @@ class AxisSpec(_Strict):
             raise ValueError(f"a log1m range cannot reach {self.high:g}; high must be below 1, or scale linear")
         return self
 
+    def contains(self, value: float) -> bool:
+        """Whether ``value`` lies in the range."""
+        return self.low <= value <= self.high
+
 
 class OptimizerSpec(_Strict):
     """One optimizer of the study, its axes and what it holds fixed."""

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -111,54 +112,59 @@ def _draw_panel(
     known = [(point, number) for point, number in valued if number is not None]
     axes.set_xlabel(landscape.x_name)
     _set_ticks(landscape.x_axis, axes.set_xticks)
+    axes.set_xlim(0, 1)
     if not known:
         axes.text(0.5, 0.5, "no data here", ha="center", va="center")
+        axes.set_yticks([])
         return None
+    # Zero lies below a logarithmic scale: it is drawn as the best there is.
+    lowest = norm.vmin if isinstance(norm, LogNorm) and norm.vmin is not None else 0.0
     if landscape.y_axis is None:
-        _draw_line(axes, landscape, known, norm)
+        # With one axis there is no map: the number itself is the height.
+        _draw_markers(axes, landscape, lambda point: max(value(point) or 0.0, lowest))
+        _set_heights(axes, norm)
         return None
     _set_ticks(landscape.y_axis, axes.set_yticks)
     axes.set_ylabel(landscape.y_name or "")
-    places = np.array([(point.x, point.y) for point, _ in known], dtype=float)
-    lowest = norm.vmin if isinstance(norm, LogNorm) and norm.vmin is not None else 0.0
-    # Zero lies below a logarithmic scale: it is drawn with the best colour.
+    axes.set_ylim(0, 1)
+    places = np.array([(point.x, point.y) for point, _ in known])
     numbers = np.maximum([number for _, number in known], lowest)
     edges = np.linspace(0, 1, _RESOLUTION + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
     nearest = cKDTree(places).query(grid)[1].reshape(_RESOLUTION, _RESOLUTION)
     mesh = axes.pcolormesh(edges, edges, numbers[nearest], norm=norm, cmap=colours, rasterized=True)
-    _draw_markers(axes, landscape)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    _draw_markers(axes, landscape, lambda point: point.y)
     return mesh
 
 
-def _draw_markers(axes: Axes, landscape: Landscape) -> None:
+def _draw_markers(axes: Axes, landscape: Landscape, height: Callable[[LandscapePoint], float]) -> None:
     """Points as dots, those with a diverged run as crosses, the default as a star, the best as a ring."""
+
+    def scatter(points: Sequence[LandscapePoint], **style: Any) -> None:
+        axes.scatter([point.x for point in points], [height(point) for point in points], clip_on=False, **style)
+
     whole = [point for point in landscape.points if point.summary.diverged == 0]
     diverged = [point for point in landscape.points if point.summary.diverged > 0]
-    axes.scatter([p.x for p in whole], [p.y for p in whole], s=9, c="white", edgecolors="black", linewidths=0.6)
-    axes.scatter([p.x for p in diverged], [p.y for p in diverged], s=26, marker="x", c="red", linewidths=1.1)
     best = min(landscape.points, key=lambda point: point.summary.mean)
-    axes.scatter([best.x], [best.y], s=90, facecolors="none", edgecolors="black", linewidths=1.6)
-    default = landscape.default
-    if default is not None:
-        axes.scatter([default.x], [default.y], s=70, marker="*", c="gold", edgecolors="black", linewidths=0.6)
+    scatter(whole, s=9, c="white", edgecolors="black", linewidths=0.6)
+    scatter(diverged, s=26, marker="x", c="red", linewidths=1.1)
+    scatter([best], s=90, facecolors="none", edgecolors="black", linewidths=1.6)
+    if landscape.default is not None:
+        scatter([landscape.default], s=70, marker="*", c="gold", edgecolors="black", linewidths=0.6)
 
 
-def _draw_line(
-    axes: Axes, landscape: Landscape, known: Sequence[tuple[LandscapePoint, float]], norm: Normalize
-) -> None:
-    """With one axis there is no map: the number itself over the axis."""
-    ordered = sorted(known, key=lambda pair: pair[0].x)
-    axes.plot([point.x for point, _ in ordered], [number for _, number in ordered], marker="o", markersize=3)
-    diverged = [pair for pair in ordered if pair[0].summary.diverged]
-    axes.scatter([p.x for p, _ in diverged], [n for _, n in diverged], marker="x", c="red", zorder=3)
+def _set_heights(axes: Axes, norm: Normalize) -> None:
+    """The vertical axis of a panel without a second axis: the range that colours would span."""
     if isinstance(norm, LogNorm):
         axes.set_yscale("log")
-    axes.set_ylabel(landscape.objective)
-    axes.set_xlim(0, 1)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_ylim((norm.vmin or 1.0) / 1.15, (norm.vmax or 1.0) * 1.15)
+    else:
+        margin = 0.05 * ((norm.vmax or 1.0) - (norm.vmin or 0.0))
+        axes.set_ylim((norm.vmin or 0.0) - margin, (norm.vmax or 1.0) + margin)
 
 
 def _set_ticks(axis: AxisSpec, set_ticks: Callable[..., object]) -> None:

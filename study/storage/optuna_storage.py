@@ -68,7 +68,7 @@ def enqueue_trials(
     Args:
         connection: In a transaction.
         optuna_study_id: An Optuna study without trials.
-        params: For each trial, its value on each axis.
+        params: For each trial, its value on each axis that contains it.
         distributions: For each axis, its distribution.
         user_attributes: For each trial, what Optuna Dashboard shows beside its parameters.
     """
@@ -78,19 +78,18 @@ def enqueue_trials(
     statement = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
     trial_ids = [int(trial_id) for trial_id in connection.execute(statement, rows).scalars()]
     as_json = {name: distribution_to_json(distribution) for name, distribution in distributions.items()}
-    connection.execute(
-        insert(_params),
-        [
-            {
-                "trial_id": trial_id,
-                "param_name": name,
-                "param_value": distributions[name].to_internal_repr(value),
-                "distribution_json": as_json[name],
-            }
-            for trial_id, trial_params in zip(trial_ids, params, strict=True)
-            for name, value in trial_params.items()
-        ],
-    )
+    param_rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": distributions[name].to_internal_repr(value),
+            "distribution_json": as_json[name],
+        }
+        for trial_id, trial_params in zip(trial_ids, params, strict=True)
+        for name, value in trial_params.items()
+    ]
+    if param_rows:
+        connection.execute(insert(_params), param_rows)
     _set_user_attributes(connection, dict(zip(trial_ids, user_attributes, strict=True)))
     return trial_ids
 

@@ -11,7 +11,7 @@ from study.design import PlannedTrial
 from study.errors import SpecError
 from study.provenance import environment_hash
 from study.space import to_distribution
-from study.spec import StudySpec
+from study.spec import AxisSpec, StudySpec
 from study.storage import optuna_storage
 from study.storage.optuna_storage import optuna_study_name
 from study.storage.records import TrialRecord
@@ -68,9 +68,9 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
     optuna_trial_ids = optuna_storage.enqueue_trials(
         connection,
         optuna_study_id,
-        params=[{axis: trial.hyperparameters[axis] for axis in axes} for trial in plan],
+        params=[_on_axes(trial, axes) for trial in plan],
         distributions={name: to_distribution(axis) for name, axis in axes.items()},
-        user_attributes=[{"origin": trial.origin} for trial in plan],
+        user_attributes=[{"origin": trial.origin, **_off_axes(trial, axes)} for trial in plan],
     )
     statement = insert(trials).returning(trials.c.id, sort_by_parameter_order=True)
     trial_ids = connection.execute(
@@ -93,6 +93,23 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
         insert(runs),
         [{"trial_id": trial_id, "seed": seed} for trial_id in trial_ids for seed in range(spec.seeds)],
     )
+
+
+def _on_axes(trial: PlannedTrial, axes: Mapping[str, AxisSpec]) -> dict[str, float]:
+    """The values that Optuna's distributions contain."""
+    return {
+        name: trial.hyperparameters[name] for name, axis in axes.items() if axis.contains(trial.hyperparameters[name])
+    }
+
+
+def _off_axes(trial: PlannedTrial, axes: Mapping[str, AxisSpec]) -> dict[str, float]:
+    """The values of a default setting that lie off their axes, such as weight decay 0 on a log axis.
+
+    As parameters they would break Optuna's samplers and importances, which take their logarithm: they are shown as
+    user attributes instead.
+    """
+    on_axes = _on_axes(trial, axes)
+    return {name: trial.hyperparameters[name] for name in axes if name not in on_axes}
 
 
 def begin_attempt(connection: Connection, study_id: int, batch: Sequence[TrialRecord], *, seeds: int) -> int:

@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 from tests_support import SMALL_SPEC
 
-from study.driver import create_study
-from study.spec import parse_spec
+from study.driver import Driver, create_study
+from study.spec import StudySpec, parse_spec
 from study.storage import optuna_storage
 from study.storage.engine import create_database
+from workers.pool import InlinePool
 
 TABLES = {
     "studies": ["study_name"],
@@ -119,6 +120,44 @@ def test_a_new_study_waits_in_optuna_with_all_its_points(any_database_url: str) 
         assert [trial.number for trial in trials] == list(range(5))
         assert {trial.state for trial in trials} == {optuna.trial.TrialState.WAITING}
         assert all(set(trial.params) == set(spec.optimizer(optimizer).axes) for trial in trials)
+
+
+@pytest.mark.filterwarnings("ignore:Some regimes for parameter")
+def test_a_default_off_its_axis_does_not_break_optuna(database_url: str) -> None:
+    spec = StudySpec.model_validate(
+        {
+            "name": "off",
+            "workloads": ["digits-logistic"],
+            "seeds": 1,
+            "epochs": 1,
+            "design": {"points": 12},
+            "optimizers": [
+                {
+                    "name": "sgd",
+                    "axes": {
+                        "lr": {"low": 1e-4, "high": 1e-2, "scale": "log"},
+                        "momentum": {"low": 0.0, "high": 0.99, "scale": "log1m"},
+                        "weight_decay": {"low": 1e-6, "high": 1e-2, "scale": "log"},
+                    },
+                }
+            ],
+        }
+    )
+    with create_database(database_url) as engine:
+        study = create_study(engine, spec)
+        with InlinePool() as pool:
+            Driver(engine, study, pool, lambda _: None).run()
+    trials = load(database_url, "off/digits-logistic/sgd")
+    assert trials[0].params == {"momentum": 0.9}
+    assert (trials[0].user_attrs["lr"], trials[0].user_attrs["weight_decay"]) == (0.1, 0.0)
+    assert all(set(trial.params) == {"lr", "momentum", "weight_decay"} for trial in trials[1:])
+    copy = optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=2, seed=0))
+    copy.add_trials(trials)
+    importances = optuna.importance.get_param_importances(copy)
+    assert set(importances) == {"lr", "momentum", "weight_decay"}
+    assert all(0 <= value <= 1 for value in importances.values())
+    asked = copy.ask()
+    assert 1e-6 <= asked.suggest_float("weight_decay", 1e-6, 1e-2, log=True) <= 1e-2
 
 
 def load(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
