@@ -91,7 +91,7 @@ def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> 
     pool: WorkerPool = (
         InlinePool() if options.pool == "inline" else RayPool(workers=options.workers, address=settings.ray_address)
     )
-    with pool:
+    with _terminating_like_ctrl_c(), pool:
         for workload in spec.workloads:
             pool.check_workload(workload)
         yield pool
@@ -99,13 +99,9 @@ def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> 
 
 def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool) -> int:
     """Run what is missing; return how many trials failed."""
-    # `docker stop` and `kill` are as clean as Ctrl-C.
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with make_display() as display:
-            return Driver(engine, study, pool, display.show).run()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    # Ray's start replaces the handler of SIGTERM by one that aborts.
+    with _terminating_like_ctrl_c(), make_display() as display:
+        return Driver(engine, study, pool, display.show).run()
 
 
 def _finish(engine: Engine, name: str, failed: int, options: LaunchOptions) -> Path:
@@ -128,6 +124,16 @@ def _database_failures(name: str, settings: Settings) -> Iterator[None]:
             f"{getattr(error, 'orig', None) or error}\n"
             f"what was finished is kept; run the rest with: adai-study resume {name}"
         ) from error
+
+
+@contextlib.contextmanager
+def _terminating_like_ctrl_c() -> Iterator[None]:
+    """`docker stop` and `kill` end the block as cleanly as Ctrl-C."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

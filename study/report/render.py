@@ -38,7 +38,7 @@ class Report:
         robustness: The comparison of optimizers.
         landscapes: One per workload and optimizer that has a finished design point.
         terminations: How many runs ended how; key None for those that have not.
-        failures: (workload, optimizer, termination, error) of attempts without outcome.
+        failures: (workload, optimizer, termination, error) of attempts that failed or lost their worker.
     """
 
     study: StudyRecord

@@ -234,10 +234,13 @@ def read_epochs(connection: Connection, study_id: int) -> Iterator[dict[str, Any
 
 
 def read_failures(connection: Connection, study_id: int) -> list[tuple[str, str, str, str]]:
-    """(workload, optimizer, termination, error) of each attempt of a study that brought no outcomes."""
+    """(workload, optimizer, termination, error) of each attempt of a study that failed or lost its worker."""
     query = (
         select(attempts.c.workload, attempts.c.optimizer, attempts.c.termination, attempts.c.error)
-        .where(attempts.c.study_id == study_id, attempts.c.error.is_not(None))
+        .where(
+            attempts.c.study_id == study_id,
+            attempts.c.termination.in_([Termination.FAILED.name, Termination.WORKER_LOST.name]),
+        )
         .order_by(attempts.c.id)
     )
     return [(row.workload, row.optimizer, row.termination, row.error) for row in connection.execute(query)]

@@ -103,8 +103,9 @@ def test_running_a_finished_study_again_only_writes_its_report(
         assert comparable_tables(engine) == before
 
 
-def test_ctrl_c_ends_cleanly_and_resume_does_the_rest(tmp_path: Path) -> None:
-    text = SMALL_SPEC.replace("epochs = 2", "epochs = 80").replace("seeds = 2", "seeds = 12")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_kill_end_cleanly_and_resume_does_the_rest(how: signal.Signals, tmp_path: Path) -> None:
+    text = SMALL_SPEC.replace("epochs = 2", "epochs = 60").replace("seeds = 2", "seeds = 12")
     (tmp_path / "long.toml").write_text(text)
     url = f"sqlite:///{tmp_path}/study.db"
     words = [ADAI_STUDY, "run", "long.toml", "--workers", "2", "--db", url]
@@ -112,8 +113,10 @@ def test_ctrl_c_ends_cleanly_and_resume_does_the_rest(tmp_path: Path) -> None:
         words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for(lambda: count(tmp_path / "study.db", "SELECT COUNT(*) FROM adai_runs WHERE termination IS NOT NULL") > 0)
-    # As a terminal does it: to the whole group, Ray's processes among them.
-    os.killpg(process.pid, signal.SIGINT)
+    if how is signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does it: to the whole group, Ray's processes among them
+    else:
+        process.send_signal(how)  # as `kill` and `docker stop` do it
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert output == ""
