@@ -1,0 +1,428 @@
+"""The documentation: complete, up to date, and every link, command and example in it works."""
+
+import itertools
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import tomllib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from pydantic_core import PydanticUndefined
+
+from adai import get_optimizer, list_optimizers
+from study.cli import main
+from study.design import COLUMNS
+from study.driver import MAX_ATTEMPTS
+from study.errors import StudyError
+from study.settings import Settings
+from study.spec import AxisSpec, DesignSpec, OptimizerSpec, StudySpec, parse_spec
+from study.storage.tables import VERSION_TABLE, metadata
+from workers.batching import MAX_ROWS
+from workers.messages import Termination
+from workers.workloads import MissingDataError, chance_level, get_workload, list_workloads
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PACKAGES = ("adai", "workers", "study", "dashboards")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def read(page: str | Path) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[Any]:
+    """Every fenced block of a language in every page, as test parameters."""
+    return [
+        pytest.param(match[2], id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, match in enumerate(_FENCE.finditer(read(page)))
+        if match[1] == language
+    ]
+
+
+def prose(text: str) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", text)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next of its level or above."""
+    text = read(page)
+    start = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE)
+    assert start, f"docs/{page} has no heading {heading!r}"
+    rest = text[start.end() :]
+    end = re.search(rf"^#{{1,{len(start[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def rows(text: str, head: str | None = None) -> list[list[str]]:
+    """The cells of every table row of a text, without heads; only of tables whose first head is ``head``, if given."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
+        heads, rule, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
+        assert all(re.fullmatch(r":?-+:?", cell) for cell in rule), table
+        assert all(len(row) == len(heads) for row in body), table
+        if head in (None, heads[0]):
+            found += body
+    return found
+
+
+def names(cell: str) -> list[str]:
+    """What stands in backticks in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first_names(text: str, head: str | None = None) -> list[str]:
+    """What stands in backticks in the first cell of each row of :func:`rows`."""
+    return [name for row in rows(text, head) for name in names(row[0])]
+
+
+def walk(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield words, command
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from walk(below, (*words, name))
+
+
+COMMANDS = dict(walk(main))
+
+
+# Commands
+
+
+def test_the_page_of_commands_is_up_to_date_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rendered = runpy.run_path(str(DOCS / "generate.py"))["render_page"]()
+    assert rendered == read("commands.md"), "run `make docs`"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_and_option_has_its_section(words: tuple[str, ...]) -> None:
+    text = section("commands.md", " ".join(["adai-study", *words]))
+    for parameter in COMMANDS[words].params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert all(re.search(rf"(?<!\S){re.escape(name)}(?![\w-])", text) for name in parameter.opts), (
+                parameter.opts
+            )
+        elif isinstance(parameter, click.Argument):
+            assert str(parameter.metavar or parameter.name).upper() in text
+
+
+def command_lines() -> list[Any]:
+    """Every ``adai-study …`` in a fenced block or in backticks, in every page."""
+    found: list[Any] = []
+    for page in PAGES:
+        text = read(page)
+        pieces = [line for match in _FENCE.finditer(text) for line in match[2].splitlines()]
+        pieces += re.findall(r"`([^`\n]+)`", prose(text))
+        for piece in pieces:
+            match = re.search(r"(?:^|\s|/)adai-study(?: (.+)|$)", piece)
+            if match and "`" not in piece:
+                found.append(pytest.param(match[1] or "", id=f"{page.name}-{piece.strip()[:60]}"))
+    return found
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_every_command_line_names_a_command_and_options_that_exist(line: str) -> None:
+    check_command_line(line)
+
+
+@pytest.mark.parametrize("line", ["ran digits", "run --wokers 2 x.toml", "export digits --format xml", "db sink"])
+def test_a_wrong_command_line_would_be_found(line: str) -> None:
+    with pytest.raises(AssertionError):
+        check_command_line(line)
+
+
+def check_command_line(line: str) -> None:
+    words = shlex.split(line.partition(" # ")[0].partition(" > ")[0])
+    command: click.Command = main
+    while isinstance(command, click.Group) and words and not words[0].startswith(("-", "[")):
+        name = words.pop(0)
+        assert name in command.commands, f"no command {name!r}"
+        command = command.commands[name]
+    options = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
+    for word, following in itertools.pairwise([*words, ""]):
+        if word.startswith("-") and word not in ("-h", "--help"):
+            assert word in options, f"no option {word!r}"
+            kind = options[word].type
+            assert not isinstance(kind, click.Choice) or following in kind.choices, f"{word} {following}"
+
+
+# The spec
+
+
+@pytest.mark.parametrize(
+    ("model", "heading"),
+    [(StudySpec, "The study"), (OptimizerSpec, "Optimizers"), (AxisSpec, "Axes"), (DesignSpec, "Design")],
+)
+def test_every_field_of_the_spec_is_documented_with_its_default(model: Any, heading: str) -> None:
+    documented = {names(row[0])[0]: row[2] for row in rows(section("spec.md", heading), "field")}
+    assert list(documented) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        if field.default is PydanticUndefined:
+            assert documented[name] == "required"
+        elif isinstance(field.default, str | int):
+            assert documented[name] == f"`{json.dumps(field.default)}`"
+
+
+@pytest.mark.parametrize(
+    ("field", "heading", "head"),
+    [
+        (AxisSpec.model_fields["scale"], "Axes", "scale"),
+        (DesignSpec.model_fields["kind"], "Design", "kind"),
+        (StudySpec.model_fields["objective"], "Objectives", "objective"),
+    ],
+)
+def test_every_choice_of_the_spec_is_documented(field: Any, heading: str, head: str) -> None:
+    choices = list(typing.get_args(field.annotation))
+    assert len(choices) >= 2
+    assert first_names(section("spec.md", heading), head) == choices
+
+
+def test_the_columns_of_the_cube_are_documented() -> None:
+    table = rows(section("spec.md", "Design"), "column")
+    assert {name: int(row[0]) for row in table for name in names(row[1])} == COLUMNS
+
+
+# Workloads
+
+
+@pytest.mark.parametrize("name", list_workloads())
+def test_every_workload_is_documented_with_its_numbers(name: str) -> None:
+    workload = get_workload(name)
+    text = " ".join(section("workloads.md", name).split())
+    table = {row[0]: row[1] for row in rows(section("workloads.md", name))}
+    assert workload.title.lower() in text.lower()
+    assert workload.citation in text
+    assert table["batch size"].startswith(f"{workload.batch_size};")
+    assert table["epochs"].startswith(f"{workload.epochs} ")
+    assert table["loss ceiling"] == f"{workload.loss_ceiling:g} nats"
+    try:
+        data = workload.load_data()
+    except MissingDataError:
+        assert name == "imagefolder-mlp"
+        return
+    sizes = [len(part.labels) for part in (data.train, data.validation, data.test)]
+    assert re.findall(r"[\d,]+(?= [tvi])", table["split"]) == [f"{size:,}" for size in sizes]
+    chance = re.findall(r"\d+\.\d+", table["chance level"])
+    assert [float(number) for number in chance] == [
+        pytest.approx(chance_level(objective, data), abs=5e-4) for objective in ("val_error", "val_loss")
+    ]
+    parameters = sum(parameter.numel() for parameter in workload.build_model(data).parameters())
+    assert f"({parameters:,} parameters)" in text
+
+
+def test_no_workload_is_documented_that_does_not_exist() -> None:
+    headings = re.findall(r"^## (\S+-\S+)$", read("workloads.md"), re.MULTILINE)
+    assert sorted(headings) == sorted(list_workloads())
+
+
+# Optimizers
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_every_hyperparameter_is_documented_with_default_range_and_source(name: str) -> None:
+    entry = get_optimizer(name)
+    table = {names(row[0])[0]: row for row in rows(section("optimizers.md", name))}
+    assert list(table) == [h.name for h in entry.rule.hyperparameters]
+    for h in entry.rule.hyperparameters:
+        _, default, valid, search, source = table[h.name]
+        assert float(default) == h.default
+        assert valid == h.valid_range
+        assert source == h.source
+        if h.name in entry.search_space:
+            axis = entry.search_space[h.name]
+            low, high, scale = re.fullmatch(r"(\S+) to (\S+), (\w+)", search).groups()  # type: ignore[union-attr]
+            assert (float(low), float(high), scale) == (axis.low, axis.high, axis.scale)
+        else:
+            assert search == ""
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_every_optimizer_is_documented_with_its_citation(name: str) -> None:
+    text = " ".join(section("optimizers.md", name).split())
+    assert get_optimizer(name).citation in text
+    assert "```text" in text, "its update rule"
+
+
+# Reports
+
+
+@pytest.fixture(scope="module")
+def frames(finished: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    """The tables of a real study, by their heading in docs/reports.md."""
+    url, report = finished
+    epochs = tmp_path_factory.mktemp("docs") / "epochs.csv"
+    words = ["export", "small", "--table", "epochs", "--format", "csv", "--out", str(epochs), "--db", url]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    tables = {f"{name}.csv": report / "tables" / f"{name}.csv" for name in ("robustness", "trials", "runs")}
+    return {heading: pl.read_csv(path) for heading, path in {**tables, "epochs (export only)": epochs}.items()}
+
+
+@pytest.mark.parametrize("heading", ["robustness.csv", "trials.csv", "runs.csv"])
+def test_every_column_is_documented_and_every_documented_column_exists(
+    heading: str, frames: dict[str, pl.DataFrame]
+) -> None:
+    columns = {"unit_AXIS" if name.startswith("unit_") else name for name in frames[heading].columns}
+    documented = first_names(section("reports.md", heading))
+    assert len(documented) == len(set(documented))
+    # The small study lacks the hyperparameters of optimizers that it does not have.
+    assert set(documented) - set(COLUMNS) == columns - set(COLUMNS)
+    assert columns & set(COLUMNS) <= set(documented)
+    if heading != "robustness.csv":
+        assert set(COLUMNS) <= set(documented)
+
+
+def test_every_column_of_the_epochs_is_documented(frames: dict[str, pl.DataFrame]) -> None:
+    heading = "epochs (export only)"
+    sentence = section("reports.md", heading)
+    assert set(frames[heading].columns) == set(names(sentence))
+
+
+def test_every_file_of_a_report_is_documented(finished: tuple[str, Path]) -> None:
+    documented = set(first_names(read("reports.md").partition("\n## ")[0]))
+    files = {str(path.relative_to(finished[1])) for path in finished[1].rglob("*") if path.is_file()}
+    generic = {
+        re.sub(r"digits-logistic", "WORKLOAD", re.sub(r"-(adai|sgd)\.png", "-OPTIMIZER.png", name)) for name in files
+    }
+    assert generic == documented
+
+
+def test_every_termination_is_documented() -> None:
+    documented = first_names(section("reports.md", "How runs end"), "termination")
+    assert documented == [termination.name.lower() for termination in Termination]
+
+
+# Operating
+
+
+def test_every_environment_variable_is_documented() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in MODULES)
+    used = set(re.findall(r"(?<![A-Z_])ADAI_[A-Z]+(?:_[A-Z]+)*", text))
+    used |= {f"ADAI_{field.upper()}" for field in Settings.model_fields}
+    assert used == set(first_names(section("operating.md", "Environment variables")))
+    assert {name for page in PAGES for name in re.findall(r"ADAI_[A-Z_]+", read(page))} <= used
+
+
+def test_every_exit_code_is_documented() -> None:
+    def codes(error: type[StudyError]) -> set[int]:
+        return {error.exit_code}.union(*(codes(below) for below in error.__subclasses__()))
+
+    table = {int(row[0]) for row in rows(section("operating.md", "Exit codes"))}
+    assert table == {0} | codes(StudyError)
+
+
+# Architecture
+
+
+@pytest.mark.parametrize("path", [str(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"])
+def test_every_module_is_documented(path: str) -> None:
+    package = next(name for name in PACKAGES if path.startswith(f"{name}/"))
+    tables = [
+        section("architecture.md", h) for h in re.findall(r"^## (\w+/.*)$", read("architecture.md"), re.MULTILINE)
+    ]
+    documented = [name for table in tables for name in first_names(table) if name.startswith(f"{package}/")]
+    assert documented.count(path) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = [name for name in names(prose(read(page))) if re.fullmatch(r"[a-z]+/[\w./-]*\.(py|toml|md|png)", name)]
+    missing = [name for name in named if not (ROOT / name).exists() and "WORKLOAD" not in name]
+    assert not missing
+
+
+def test_every_table_and_column_of_the_database_is_documented() -> None:
+    documented = {names(row[0])[0]: names(row[2]) for row in rows(section("architecture.md", "The database"), "table")}
+    assert documented == {table.name: [column.name for column in table.columns] for table in metadata.tables.values()}
+    assert f"`{VERSION_TABLE}`" in read("architecture.md")
+
+
+def test_the_limits_in_the_text_are_those_of_the_code() -> None:
+    text = " ".join(read("architecture.md").split())
+    assert f"up to {MAX_ROWS} runs of one workload and optimizer train together" in text
+    assert MAX_ATTEMPTS == 3
+    assert "three attempts in all" in text
+
+
+# Every page
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_images_and_anchors_resolve(page: Path) -> None:
+    text = prose(read(page))
+    for target in _LINK.findall(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", prose(read(path)), re.MULTILINE)
+            assert anchor in [slug(heading) for heading in headings], target
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {(ROOT / target.partition("#")[0]).resolve() for target in _LINK.findall(read(ROOT / "README.md"))}
+    assert set(PAGES) - {ROOT / "README.md"} <= linked
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_python_example_runs(code: str) -> None:
+    exec(compile(code, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own documentation
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_toml_example_is_a_study_spec(text: str) -> None:
+    assert parse_spec(text, source="example").name == tomllib.loads(text)["name"]
+
+
+def test_the_number_of_runs_of_the_example_is_right() -> None:
+    spec = parse_spec(next(iter(blocks("toml"))).values[0], source="example")
+    assert f"{spec.trial_count * spec.seeds} runs" in section("spec.md", "An example")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    text = read(page)
+    lines = [line for match in _FENCE.finditer(text) for line in match[2].splitlines()]
+    named = {match[1] for line in [*lines, *names(prose(text))] if (match := re.match(r"(?:\$ )?make ([a-z]+)", line))}
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert named <= targets
+    assert named or page.name not in ("README.md", "CONTRIBUTING.md")
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    dry = subprocess.run(
+        ["make", "--dry-run", "--always-make", "check"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    checks = [line for line in dry.stdout.splitlines() if re.match(r"\.venv/bin/(?!pip)", line)]
+    hooks = re.findall(r"entry: (.+)$", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(checks) >= 3
+    assert hooks == checks
