@@ -116,7 +116,7 @@ _HYPERPARAMETERS = (
     Hyperparameter("lr", 1.0, "the authors' CIFAR-10 notebook; their class has no default"),
     Hyperparameter("beta0", 0.1, _AUTHORS),
     Hyperparameter("beta2", 0.99, _AUTHORS, supremum=1.0),
-    Hyperparameter("eps", 1e-3, _AUTHORS),
+    Hyperparameter("eps", 1e-3, _AUTHORS, supremum=1.0),
     Hyperparameter("weight_decay", 0.0, _AUTHORS),
 )
 

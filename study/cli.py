@@ -59,7 +59,7 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--db",
         metavar="URL",
-        help="Database, such as sqlite:///FILE. [default: ADAI_DATABASE_URL or sqlite:///adai-study.db]",
+        help="Database, such as sqlite:///FILE.  [default: ADAI_DATABASE_URL or sqlite:///adai-study.db]",
     )
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @click.pass_context
@@ -105,6 +105,9 @@ def _launch_options(function: Callable[..., None]) -> Callable[..., None]:
         tolerance: float,
         **arguments: Any,
     ) -> None:
+        if workers is not None and pool == "inline":
+            raise click.UsageError("--workers has no meaning with --pool inline, which is one process; leave one out")
+
         def launch(name: str) -> "LaunchOptions":
             from study.launch import LaunchOptions
 

@@ -16,7 +16,8 @@ from workers.random import Purpose, uniform
 #: quantile of lr, of inertia (beta0, momentum, beta1), of beta2 and of weight decay for all of them. Adding an
 #: optimizer or an axis to a spec moves no other point.
 COLUMNS = {"lr": 0, "beta0": 1, "momentum": 1, "beta1": 1, "beta2": 2, "weight_decay": 3, "eps": 4}
-DIMENSIONS = max(COLUMNS.values()) + 1
+#: More than are used: a further column would else move the points of every study.
+DIMENSIONS = 16
 
 Origin = Literal["default", "design"]
 

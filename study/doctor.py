@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from study.errors import DatabaseError
+from study.errors import StudyError
 from study.provenance import installed_version
 from study.settings import Settings
 from study.storage.engine import current_revision, database_exists, open_database, shown
@@ -59,7 +59,7 @@ def _database(settings: Settings) -> Finding:
             return Finding("database", True, f"{shown(url)} will be made by the first study")
         with open_database(url) as engine:
             return Finding("database", True, f"{shown(url)}, revision {current_revision(engine)}")
-    except DatabaseError as error:
+    except StudyError as error:
         return Finding("database", False, str(error))
 
 

@@ -25,7 +25,7 @@ from workers.batching import pack_trials
 from workers.messages import BatchFailed, BatchFinished, EpochMetrics, PoolEvent, Termination, TrialBatch
 from workers.pool import WorkerPool
 
-#: How often a batch is tried again after its worker was lost.
+#: How many attempts a batch has in all when its worker is lost.
 MAX_ATTEMPTS = 3
 _POLL_SECONDS = 0.5
 
@@ -121,15 +121,13 @@ class Driver:
         self._flights: dict[int, _Flight] = {}
         self._started = time.monotonic()
 
-    def run(self) -> int:
+    def run(self) -> None:
         """Run every trial that has not ended.
-
-        Returns:
-            How many trials of the study failed and have no result.
 
         Raises:
             InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
         """
+        self._progress = self._initial_progress()
         try:
             self._prepare()
             while self._queue or self._flights:
@@ -147,11 +145,9 @@ class Driver:
             ) from None
         with self._engine.begin() as connection:
             writes.set_study_state(connection, self._study.id, "completed")
-        return self._progress.failed
 
     def _prepare(self) -> None:
         """Find what is missing, free what a dead driver held, and say that the study runs."""
-        self._progress = self._initial_progress()
         with self._engine.begin() as connection:
             pending = read_pending_trials(connection, self._study.id)
             writes.reconcile_study(connection, self._study.id, pending)

@@ -8,6 +8,7 @@
     ├── FailedTrialsError   the study ended, but some trials failed
     └── RequestError        exit code 2: the request itself is wrong
         ├── SpecError       the study spec
+        ├── DatabaseUrlError  the database's URL
         ├── UnknownStudyError  no such study
         └── OutputError     the output cannot be written there
 """
@@ -41,6 +42,10 @@ class RequestError(StudyError):
 
 class SpecError(RequestError):
     """A study spec cannot be used."""
+
+
+class DatabaseUrlError(RequestError):
+    """A database URL cannot be used, whatever answers there."""
 
 
 class UnknownStudyError(RequestError):

@@ -59,13 +59,10 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
             known = check_name(engine, spec)
         if known:
             return resume_study(spec.name, settings, options)
-    with (
-        _start_pool(spec, settings, options) as pool,
-        _database_failures(spec.name, settings),
-        create_database(settings.database_url) as engine,
-    ):
-        failed = _drive(engine, create_study(engine, spec), pool)
-        return _finish(engine, spec.name, failed, options)
+    with _start_pool(spec, settings, options) as pool, create_database(settings.database_url) as engine:
+        with _database_failures(spec.name, settings):
+            _drive(engine, create_study(engine, spec), pool)
+        return _finish(engine, spec.name, options)
 
 
 def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
@@ -75,14 +72,13 @@ def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
         UnknownStudyError: There is no such study.
     """
     check_output(options.out)
-    with open_database(settings.database_url) as engine, _database_failures(name, settings):
+    with open_database(settings.database_url) as engine:
         with engine.connect() as connection:
             study = find_study(connection, name)
-        if study.state == "completed":
-            return _finish(engine, name, 0, options)
-        with _start_pool(study.spec, settings, options) as pool:
-            failed = _drive(engine, study, pool)
-        return _finish(engine, name, failed, options)
+        if study.state != "completed":
+            with _start_pool(study.spec, settings, options) as pool, _database_failures(name, settings):
+                _drive(engine, study, pool)
+        return _finish(engine, name, options)
 
 
 @contextlib.contextmanager
@@ -97,15 +93,22 @@ def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> 
         yield pool
 
 
-def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool) -> int:
-    """Run what is missing; return how many trials failed."""
+def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool) -> None:
+    """Run what is missing."""
     # Ray's start replaces the handler of SIGTERM by one that aborts.
     with _terminating_like_ctrl_c(), make_display() as display:
-        return Driver(engine, study, pool, display.show).run()
+        Driver(engine, study, pool, display.show).run()
 
 
-def _finish(engine: Engine, name: str, failed: int, options: LaunchOptions) -> Path:
-    path = write_report(build_report(engine, name, tolerance=options.tolerance), options.out)
+def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
+    """Write the report of a completed study.
+
+    Raises:
+        FailedTrialsError: Some of its trials have no result; the report says so too.
+    """
+    report = build_report(engine, name, tolerance=options.tolerance)
+    path = write_report(report, options.out)
+    failed = report.count_failed_trials()
     if failed:
         raise FailedTrialsError(
             f"{failed} trials of study {name!r} failed and have no result; see why with: adai-study status {name}\n"

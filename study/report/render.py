@@ -18,7 +18,7 @@ from study.errors import OutputError, StudyError
 from study.provenance import describe_environment
 from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
-from study.report.robustness import CONFIDENCE, RobustnessTable, Share, measure_robustness
+from study.report.robustness import CONFIDENCE, RobustnessTable, Share, count_failed_trials, measure_robustness
 from study.report.trials import TrialSummary, summarize_trials
 from study.storage.records import RunRecord, StudyRecord, find_study, read_failures, read_runs
 from workers.messages import Termination
@@ -47,6 +47,10 @@ class Report:
     landscapes: Sequence[Landscape]
     terminations: dict[Termination | None, int]
     failures: Sequence[tuple[str, str, str, str]]
+
+    def count_failed_trials(self) -> int:
+        """Trials that have no result and never will."""
+        return count_failed_trials(self.runs)
 
 
 def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
@@ -204,6 +208,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["share"] = _format_share
     environment.filters["percent"] = _format_percent
     environment.filters["number"] = _format_number
+    environment.filters["setting"] = _format_setting
     environment.globals["figure_name"] = _figure_name
     environment.globals["optimizer_of"] = get_optimizer
     environment.globals["workload_of"] = get_workload
@@ -212,6 +217,11 @@ def _templates() -> jinja2.Environment:
 
 def _format_number(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _format_setting(value: float) -> str:
+    """A hyperparameter, with the digits that tell 0.99999 from 1."""
+    return f"{value:.6g}"
 
 
 def _mean_sd(mean: float | None, sd: float | None) -> str:

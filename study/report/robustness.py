@@ -111,7 +111,8 @@ def measure_robustness(spec: StudySpec, runs: Sequence[RunRecord], *, tolerance:
         for optimizer in spec.optimizers:
             own = [s for s in here if s.trial.optimizer == optimizer.name]
             if own:
-                failed = _count_failed(runs, workload, optimizer.name)
+                own_runs = (r for r in runs if (r.trial.workload, r.trial.optimizer) == (workload, optimizer.name))
+                failed = count_failed_trials(own_runs)
                 measured.append(_measure(spec, own, best_of(here), failed=failed, tolerance=tolerance))
             else:
                 missing.append((workload, optimizer.name))
@@ -159,11 +160,7 @@ def _near(means: Sequence[float], best: float, tolerance: float) -> Share | None
     return measure_share(sum(mean <= tolerance * best for mean in means), len(means))
 
 
-def _count_failed(runs: Iterable[RunRecord], workload: str, optimizer: str) -> int:
-    failed = {
-        run.trial.id
-        for run in runs
-        if (run.trial.workload, run.trial.optimizer) == (workload, optimizer)
-        and run.termination in (Termination.FAILED, Termination.WORKER_LOST)
-    }
-    return len(failed)
+def count_failed_trials(runs: Iterable[RunRecord]) -> int:
+    """Trials of which a run failed or lost its worker for good."""
+    failed = (Termination.FAILED, Termination.WORKER_LOST)
+    return len({run.trial.id for run in runs if run.termination in failed})

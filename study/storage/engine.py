@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from study.errors import DatabaseError
+from study.errors import DatabaseError, DatabaseUrlError
 from study.storage.tables import VERSION_TABLE
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -162,21 +162,20 @@ def _check_answers(engine: Engine) -> None:
 
 
 def _parse(url: str) -> URL:
+    """The parts of a URL of a supported kind."""
+    forms = "write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    kind, separator, _ = url.partition("://")
     try:
         parsed = make_url(url)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
-        raise DatabaseError(
-            f"{url.partition('://')[0]!r} does not begin a database URL that can be used ({_first_line(error)}); "
-            "write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-        ) from error
+        # Only the kind is shown: the rest may hold a password.
+        shown_kind = f"{kind}://..." if separator else "what was given"
+        raise DatabaseUrlError(f"{shown_kind} is not a database URL that can be used; {forms}") from error
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise DatabaseError(
-            f"{parsed.get_backend_name()} databases are not supported; "
-            "use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-        )
+        raise DatabaseUrlError(f"{parsed.get_backend_name()} databases are not supported; {forms}")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise DatabaseError("an SQLite database in memory would be gone at the end; write sqlite:///FILE")
+        raise DatabaseUrlError("an SQLite database in memory would be gone at the end; write sqlite:///FILE")
     return parsed
 
 

@@ -1,6 +1,7 @@
 """The command: every verb as a user runs it, every mistake as a user makes it."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -16,10 +17,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy as sa
+import torch
 from click.testing import Result
 from tests_support import SMALL_SPEC, comparable_tables
 
+import workers.workloads
 from study.storage.engine import create_database, open_database
+from workers.workloads import get_workload
 
 Command = Callable[..., Result]
 ADAI_STUDY = str(Path(sys.executable).with_name("adai-study"))
@@ -464,6 +468,23 @@ def test_missing_data_is_refused_before_anything_is_written(
     assert written(tmp_path) == before
 
 
+def test_failed_trials_fail_the_command_each_time_and_the_report_is_written(
+    command: Command, spec_file: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(_: object) -> torch.nn.Module:
+        raise RuntimeError("no model today")
+
+    broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", build_model=explode)
+    monkeypatch.setitem(workers.workloads._WORKLOADS, "broken", broken)
+    spec_file.write_text(SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "broken"]'))
+    for _ in range(2):
+        result = command(*run_words(spec_file, database_url, tmp_path))
+        assert result.exit_code == 1
+        assert "Error: 10 trials of study 'small' failed and have no result" in result.output
+        assert "no model today" in (tmp_path / "report" / "report.md").read_text()
+    assert "RuntimeError: no model today" in command("status", "small", "--db", database_url).output
+
+
 def test_a_ray_address_that_does_not_answer_is_refused_before_anything_is_written(
     command: Command, spec_file: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,7 +507,17 @@ def test_debug_shows_the_traceback(place: str, command: Command, tmp_path: Path)
     assert "there is no such file" in result.output.splitlines()[-1]
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["run"], ["run", "x.toml", "--pool", "spark"], ["status"], ["--what"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "x.toml", "--pool", "spark"],
+        ["run", "x.toml", "--pool", "inline", "--workers", "2"],
+        ["status"],
+        ["--what"],
+    ],
+)
 def test_wrong_words_are_a_usage_error(words: list[str], command: Command) -> None:
     result = command(*words)
     assert result.exit_code == 2

@@ -85,7 +85,8 @@ def test_a_sobol_design_is_balanced_and_more_even_than_random_points() -> None:
     for column in sobol.T:
         assert (np.histogram(column, bins=64, range=(0, 1))[0] == 1).all()
     random = unit_points(DesignSpec(kind="random", points=64), 3)
-    assert qmc.discrepancy(sobol) < qmc.discrepancy(random) / 2
+    used = sorted(set(COLUMNS.values()))
+    assert qmc.discrepancy(sobol[:, used]) < qmc.discrepancy(random[:, used]) / 2
 
 
 def test_another_study_seed_makes_another_design() -> None:

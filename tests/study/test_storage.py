@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from study.errors import DatabaseError
+from study.errors import DatabaseError, StudyError
 from study.storage.engine import (
     create_database,
     database_exists,
@@ -99,9 +99,9 @@ def test_a_database_of_another_optuna_is_refused(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nonsense", "does not begin a database URL"),
-        ("postgres://host/name", "does not begin a database URL"),
-        ("mysql+pymysql://host/name", "does not begin a database URL|not supported"),
+        ("nonsense:secret@host", "is not a database URL that can be used"),
+        ("postgres://host/name", "is not a database URL that can be used"),
+        ("mysql+pymysql://host/name", "is not a database URL that can be used|not supported"),
         ("sqlite://", "an SQLite database in memory would be gone at the end"),
         ("sqlite:///:memory:", "an SQLite database in memory would be gone at the end"),
         ("sqlite:////nonexistent/folder/file.db", "cannot be reached|there is no database"),
@@ -110,7 +110,7 @@ def test_a_database_of_another_optuna_is_refused(database_url: str) -> None:
 )
 def test_a_url_that_cannot_be_used_says_why(url: str, words: str) -> None:
     for open_it in (open_database, create_database):
-        with pytest.raises(DatabaseError, match=words) as caught:
+        with pytest.raises(StudyError, match=words) as caught:
             enter(open_it, url)
         assert "secret" not in str(caught.value)
 

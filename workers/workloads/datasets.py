@@ -46,9 +46,15 @@ def load_image_folder() -> ClassificationData:
 
 @functools.cache
 def _read_image_folder(folder: Path) -> ClassificationData:
-    # torchvision takes a second to import, which a study of bundled data need not wait for.
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import Compose, Resize, ToTensor
+    try:
+        # torchvision takes a second to import, which a study of bundled data need not wait for.
+        from torchvision.datasets import ImageFolder
+        from torchvision.transforms import Compose, Resize, ToTensor
+    except (ImportError, RuntimeError) as error:
+        raise MissingDataError(
+            f"reading images needs torchvision, which does not load here ({error}); "
+            "install torch and torchvision of the same build"
+        ) from error
 
     transform = Compose([Resize((32, 32)), ToTensor()])
     try:
