@@ -1,6 +1,7 @@
 """The command ``adai-study``: one verb a function, wiring only."""
 
 import functools
+import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -74,6 +75,13 @@ def _common_options(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    del ctx, parameter
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 def _report_options(function: Callable[..., None]) -> Callable[..., None]:
     """Where the report goes and what it counts."""
     tolerance = click.option(
@@ -81,6 +89,7 @@ def _report_options(function: Callable[..., None]) -> Callable[..., None]:
         type=click.FloatRange(min=1.0),
         default=1.5,
         show_default=True,
+        callback=_require_finite,
         help="A point counts as near the best if its mean objective is at most this many times the best's.",
     )
     out = click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")

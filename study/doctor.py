@@ -14,7 +14,7 @@ from study.provenance import installed_version
 from study.settings import Settings
 from study.storage.engine import current_revision, database_exists, open_database, shown
 from workers.ray_pool import RayPool, RayUnavailableError
-from workers.workloads import MissingDataError, get_workload, list_workloads
+from workers.workloads import MissingDataError, check_data, get_workload, list_workloads
 
 _FREE_BYTES = 2**30
 
@@ -86,7 +86,8 @@ def _disk() -> Finding:
 def _workload(name: str) -> Finding:
     """Data that a user must bring is no fault of the installation: it is named, but well."""
     try:
-        data = get_workload(name).load_data()
+        check_data(name)
     except MissingDataError as error:
         return Finding(f"workload {name}", name.startswith("imagefolder"), f"no data: {error}")
+    data = get_workload(name).load_data()
     return Finding(f"workload {name}", True, f"{len(data.train.labels)} training examples, {data.classes} classes")

@@ -221,11 +221,14 @@ class Driver:
 
     def _record_epoch(self, flight: _Flight, metrics: EpochMetrics) -> None:
         flight.objectives.update(zip(metrics.run_ids, metrics.objective, strict=True))
+        training = set(metrics.run_ids)
         values = {
             trial.optuna_trial_id: writes.seed_mean(
                 [flight.objectives[self._run_ids[trial.id, seed]] for seed in range(self._spec.seeds)]
             )
             for trial in flight.trials
+            # A trial without a row any more has reported its last value: it must not depend on its batch's company.
+            if any(self._run_ids[trial.id, seed] in training for seed in range(self._spec.seeds))
         }
         with self._engine.begin() as connection:
             writes.record_epoch(connection, metrics, values)

@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.driver import Driver, check_name, create_study
-from study.errors import DatabaseError, FailedTrialsError
+from study.errors import DatabaseError, FailedTrialsError, OutputError
 from study.progress import make_display
 from study.report.render import build_report, check_output, write_report
 from study.settings import Settings
 from study.spec import StudySpec
-from study.storage.engine import create_database, database_exists, open_database, shown
+from study.storage.engine import create_database, database_exists, database_file, open_database, shown
 from study.storage.records import StudyRecord, find_study
 from workers.pool import InlinePool, WorkerPool
 from workers.ray_pool import RayPool
@@ -53,15 +53,16 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
         MissingDataError: A workload's data is missing; nothing was written.
         RayUnavailableError: Ray cannot be used; nothing was written.
     """
-    check_output(options.out)
+    _check_output(settings, options)
     if database_exists(settings.database_url):
         with open_database(settings.database_url) as engine:
             known = check_name(engine, spec)
         if known:
             return resume_study(spec.name, settings, options)
     with _start_pool(spec, settings, options) as pool, create_database(settings.database_url) as engine:
+        study = create_study(engine, spec)
         with _database_failures(spec.name, settings):
-            _drive(engine, create_study(engine, spec), pool)
+            _drive(engine, study, pool)
         return _finish(engine, spec.name, options)
 
 
@@ -71,7 +72,7 @@ def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
     Raises:
         UnknownStudyError: There is no such study.
     """
-    check_output(options.out)
+    _check_output(settings, options)
     with open_database(settings.database_url) as engine:
         with engine.connect() as connection:
             study = find_study(connection, name)
@@ -79,6 +80,17 @@ def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
             with _start_pool(study.spec, settings, options) as pool, _database_failures(name, settings):
                 _drive(engine, study, pool)
         return _finish(engine, name, options)
+
+
+def _check_output(settings: Settings, options: LaunchOptions) -> None:
+    """See that the report can be written, and that replacing it later cannot take the database with it."""
+    check_output(options.out)
+    file = database_file(settings.database_url)
+    if file is not None and file.resolve().is_relative_to(options.out.resolve()):
+        raise OutputError(
+            f"the database {file} lies in the report's folder {options.out}, which is replaced as a whole; "
+            "name another folder with --out"
+        )
 
 
 @contextlib.contextmanager
@@ -112,6 +124,7 @@ def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
     if failed:
         raise FailedTrialsError(
             f"{failed} trials of study {name!r} failed and have no result; see why with: adai-study status {name}\n"
+            "they are not tried again: once the cause is gone, run the spec under another name\n"
             f"the report of the others: {path}"
         )
     return path

@@ -91,7 +91,8 @@ class LineDisplay:
     def show(self, progress: StudyProgress) -> None:
         """See :class:`ProgressDisplay`."""
         share = progress.run_epochs_ended / progress.run_epochs if progress.run_epochs else 1.0
-        tenth = int(10 * share)
+        # The last tenth is full when the last trial is written, just after its last epoch.
+        tenth = 10 if progress.trials_ended == progress.trials else min(int(10 * share), 9)
         if tenth > self._shown_tenth or progress.seconds - self._shown_at >= _LINE_SECONDS:
             print(f"{progress.study} {100 * share:3.0f}% · {summarize(progress)}", file=self._stream, flush=True)
             self._shown_tenth, self._shown_at = tenth, progress.seconds

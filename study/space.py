@@ -9,7 +9,7 @@ from study.spec import AxisSpec
 
 def to_value(axis: AxisSpec, unit: float) -> float:
     """The value at ``unit`` in [0, 1], uniform on the axis's scale, increasing."""
-    low, high = _scaled(axis, axis.low), _scaled(axis, axis.high)
+    low, high = axis.scaled(axis.low), axis.scaled(axis.high)
     value = _unscaled(axis, low + unit * (high - low))
     # Rounding in exp and log may leave the range by one unit in the last place.
     return min(max(value, axis.low), axis.high)
@@ -19,21 +19,13 @@ def to_unit(axis: AxisSpec, value: float) -> float | None:
     """Where ``value`` lies on the axis: outside [0, 1] if out of range, None if the scale has no place for it."""
     if (axis.scale == "log" and value <= 0) or (axis.scale == "log1m" and value >= 1):
         return None
-    low, high = _scaled(axis, axis.low), _scaled(axis, axis.high)
-    return (_scaled(axis, value) - low) / (high - low)
+    low, high = axis.scaled(axis.low), axis.scaled(axis.high)
+    return (axis.scaled(value) - low) / (high - low)
 
 
 def to_distribution(axis: AxisSpec) -> FloatDistribution:
     """What Optuna is told. It has no scale for 1 - x: such an axis is linear there, its values are the same."""
     return FloatDistribution(axis.low, axis.high, log=axis.scale == "log")
-
-
-def _scaled(axis: AxisSpec, value: float) -> float:
-    if axis.scale == "log":
-        return math.log(value)
-    if axis.scale == "log1m":
-        return -math.log(1.0 - value)
-    return value
 
 
 def _unscaled(axis: AxisSpec, scaled: float) -> float:

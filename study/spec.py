@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from study.errors import SpecError
 from workers.messages import Objective
 from workers.workloads import get_workload, list_workloads
 
+#: Of a wrong value, what a message shows.
+_SHOWN_CHARACTERS = 60
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -44,7 +47,21 @@ class AxisSpec(_Strict):
             raise ValueError(f"a log range cannot reach {self.low:g}; low must be above 0, or scale linear")
         if self.scale == "log1m" and self.high >= 1:
             raise ValueError(f"a log1m range cannot reach {self.high:g}; high must be below 1, or scale linear")
+        width = self.scaled(self.high) - self.scaled(self.low)
+        if not 0 < width < math.inf:
+            raise ValueError(
+                f"the range {self.low!r} to {self.high!r} cannot be divided on the scale {self.scale} "
+                "with the digits of a float; choose ends that are further apart, or nearer if they are huge"
+            )
         return self
+
+    def scaled(self, value: float) -> float:
+        """``value`` on the axis's scale, increasing: itself, its log, or -log(1 - value)."""
+        if self.scale == "log":
+            return math.log(value)
+        if self.scale == "log1m":
+            return -math.log(1.0 - value)
+        return value
 
     def contains(self, value: float) -> bool:
         """Whether ``value`` lies in the range."""
@@ -71,9 +88,11 @@ class OptimizerSpec(_Strict):
     @classmethod
     def _fill_axes(cls, data: Any) -> Any:
         """Write the catalog's search space into the spec, so that a stored spec says all by itself."""
-        if not isinstance(data, dict) or data.get("axes") or data.get("name") not in list_optimizers():
+        if not isinstance(data, dict) or data.get("name") not in list_optimizers():
             return data
-        fixed = data.get("fixed") or {}
+        fixed = data.get("fixed", {})
+        if data.get("axes", {}) != {} or not isinstance(fixed, dict):
+            return data
         space = get_optimizer(data["name"]).search_space
         axes = {
             name: {"low": default.low, "high": default.high, "scale": default.scale}
@@ -184,7 +203,7 @@ def load_spec(path: Path) -> StudySpec:
         SpecError: The file cannot be read, is not TOML, or does not describe a study; lists every mistake.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise SpecError(
             f"{path}: there is no such file; write one with `adai-study init {path}` "
@@ -202,9 +221,12 @@ def parse_spec(text: str, *, source: str) -> StudySpec:
         SpecError: As for :func:`load_spec`.
     """
     try:
-        return StudySpec.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+    # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{source}: is not valid TOML: {error}") from error
+    try:
+        return StudySpec.model_validate(content)
     except ValidationError as error:
         problems = "\n".join(f"  {_describe(problem)}" for problem in error.errors())
         raise SpecError(f"{source}: is not a study spec:\n{problems}") from error
@@ -234,9 +256,13 @@ def _describe(problem: Any) -> str:
         return f"{location}: unknown key; {hint}allowed: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{location}: is missing"
+    given = repr(problem["input"])
+    given = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "..."
+    if problem["type"] in ("model_type", "dict_type"):
+        return f"{location}: must be a table with keys, not {given}; `adai-study init FILE` shows the form"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] != "value_error" and not isinstance(problem["input"], dict | list):
-        message += f", not {problem['input']!r}"
+        message += f", not {given}"
     return f"{location}: {message}" if location else message
 
 

@@ -9,7 +9,7 @@ import torch
 
 from workers.messages import BatchFailed, PoolEvent, Termination, TrialBatch
 from workers.trainer import train_batch
-from workers.workloads import get_workload
+from workers.workloads import check_data
 
 
 class WorkerPool(Protocol):
@@ -64,7 +64,7 @@ class InlinePool:
 
     def check_workload(self, name: str) -> None:
         """See :class:`WorkerPool`."""
-        get_workload(name).load_data()
+        check_data(name)
 
     def submit(self, batch: TrialBatch) -> None:
         """See :class:`WorkerPool`."""

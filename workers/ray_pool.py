@@ -12,7 +12,7 @@ import torch
 
 from workers.messages import BatchFailed, BatchFinished, PoolEvent, Termination, TrialBatch
 from workers.pool import train_and_report
-from workers.workloads import MissingDataError, get_workload
+from workers.workloads import MissingDataError, check_data
 
 #: Ray's smallest object store; epoch metrics are a few kilobytes.
 _OBJECT_STORE_BYTES = 80 * 2**20
@@ -35,7 +35,7 @@ class _Worker:
     def check_workload(self, name: str) -> str:
         """Load the workload's data; return what is missing, or an empty string."""
         try:
-            get_workload(name).load_data()
+            check_data(name)
         except MissingDataError as error:
             return str(error)
         return ""

@@ -16,10 +16,39 @@ from study.storage.records import RunRecord, StudyRecord, TrialRecord
 TableFormat = Literal["csv", "parquet", "json"]
 
 
+# A table has the same columns and types at any moment of a study, also without rows or while a column is empty.
+_TRIAL_TYPES: dict[str, type[pl.DataType]] = {
+    "study": pl.String,
+    "workload": pl.String,
+    "optimizer": pl.String,
+    "trial": pl.Int64,
+    "origin": pl.String,
+}
+_RUN_TYPES: dict[str, type[pl.DataType]] = {
+    "seed": pl.Int64,
+    "termination": pl.String,
+    "reason": pl.String,
+    "epochs": pl.Int64,
+    "objective": pl.Float64,
+    "at_chance": pl.Boolean,
+    **dict.fromkeys(("train_loss", "val_loss", "val_error", "test_loss", "test_error", "seconds"), pl.Float64),
+    **dict.fromkeys(("worker", "device", "engine"), pl.String),
+}
+_SUMMARY_TYPES: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("seeds", "diverged", "at_chance"), pl.Int64),
+    **dict.fromkeys(("objective_mean", "objective_sd", "test_error_mean", "test_error_sd"), pl.Float64),
+}
+_EPOCH_TYPES: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("study", "workload", "optimizer"), pl.String),
+    **dict.fromkeys(("trial", "seed", "epoch"), pl.Int64),
+    **dict.fromkeys(("train_loss", "val_loss", "val_error", "lr", "seconds"), pl.Float64),
+}
+
+
 def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
     names = _hyperparameter_names(study)
-    return _frame(
+    rows = [
         {
             **_trial_columns(study, run.trial, names),
             "seed": run.seed,
@@ -39,14 +68,15 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
             "engine": run.engine,
         }
         for run in runs
-    )
+    ]
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys(names, pl.Float64) | _RUN_TYPES)
 
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
     names = _hyperparameter_names(study)
     axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
-    return _frame(
+    rows = [
         {
             **_trial_columns(study, summary.trial, names),
             **{f"unit_{axis}": summary.trial.unit.get(axis) for axis in axes},
@@ -59,17 +89,19 @@ def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
             "test_error_sd": summary.test_sd,
         }
         for summary in summarize_trials(runs)
-    )
+    ]
+    places = [f"unit_{axis}" for axis in axes]
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys([*names, *places], pl.Float64) | _SUMMARY_TYPES)
 
 
 def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """One row per epoch of each run."""
-    return _frame({"study": study.name, **row} for row in rows)
+    return pl.DataFrame([{"study": study.name, **row} for row in rows], schema=_EPOCH_TYPES)
 
 
 def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
     """One row per workload and optimizer."""
-    return _frame(
+    rows = [
         {
             "workload": row.workload,
             "optimizer": row.optimizer,
@@ -96,7 +128,8 @@ def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
             **_share_columns("near_study_best", row.near_study_best),
         }
         for row in table.rows
-    )
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
@@ -122,10 +155,6 @@ def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}); choose another file with --out"
         ) from error
-
-
-def _frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), infer_schema_length=None)
 
 
 def _hyperparameter_names(study: StudyRecord) -> Sequence[str]:

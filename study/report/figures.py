@@ -146,7 +146,8 @@ def _draw_markers(axes: Axes, landscape: Landscape, height: Callable[[LandscapeP
 
     whole = [point for point in landscape.points if point.summary.diverged == 0]
     diverged = [point for point in landscape.points if point.summary.diverged > 0]
-    best = min(landscape.points, key=lambda point: point.summary.mean)
+    candidates = [*landscape.points, *([landscape.default] if landscape.default else [])]
+    best = min(candidates, key=lambda point: (point.summary.mean, point.summary.trial.number))
     scatter(whole, s=9, c="white", edgecolors="black", linewidths=0.6)
     scatter(diverged, s=26, marker="x", c="red", linewidths=1.1)
     scatter([best], s=90, facecolors="none", edgecolors="black", linewidths=1.6)

@@ -25,6 +25,7 @@ from workers.messages import Termination
 from workers.workloads import get_workload
 
 MANIFEST = "manifest.json"
+_MARKER = "adai-study report"
 _UNKNOWN = "-"
 
 
@@ -94,9 +95,13 @@ def check_output(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; name a folder for the report with --out")
     try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise OutputError(f"{folder} is or holds the current directory; name a folder of its own with --out")
+        foreign = _foreign_files(folder)
+        if foreign:
             raise OutputError(
-                f"{folder} holds files that are not a report of this program; name another folder with --out"
+                f"{folder} holds what is not part of a report of this program, such as {foreign[0]}; "
+                "name another folder with --out"
             )
         parent = folder.absolute().parent
         while not parent.exists():
@@ -107,8 +112,19 @@ def check_output(folder: Path) -> None:
         raise _not_writable(folder, error) from error
 
 
+def _foreign_files(folder: Path) -> list[str]:
+    """Files in ``folder`` that an earlier report there does not list as its own."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        own = {MANIFEST, *manifest["files"]} if manifest["kind"] == _MARKER else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        own = set()
+    return sorted(files - own)
+
+
 def write_report(report: Report, folder: Path) -> Path:
-    """Write ``report`` to ``folder``, replacing an earlier report there in one step.
+    """Write ``report`` to ``folder``; an earlier report there is moved away when the new one is whole.
 
     Returns:
         The path of ``report.html``.
@@ -245,6 +261,7 @@ def _manifest(report: Report, folder: Path) -> dict[str, Any]:
     """What the report was made from and with, and the hash of each file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
+        "kind": _MARKER,
         "study": report.study.name,
         "spec": report.study.spec.model_dump(mode="json"),
         "spec_hash": report.study.spec.hash,

@@ -1,6 +1,7 @@
 """Opening the database: reach it, check its version, create or upgrade its tables."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,13 @@ def open_database(url: str) -> Iterator[Engine]:
                 "with --db"
             )
         _check_revision(current, url)
-        yield engine
+        try:
+            yield engine
+        except SQLAlchemyError as error:
+            raise DatabaseError(
+                f"the database {shown(url)} failed: {_first_line(error)}; what was committed before is kept: "
+                "look at the server or the disk, then run the command again"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -49,7 +56,13 @@ def create_database(url: str) -> Iterator[Engine]:
         DatabaseError: It cannot be reached or filled, or has an older or newer version.
     """
     if not database_exists(url):
-        upgrade_database(url)
+        try:
+            upgrade_database(url)
+        except DatabaseError:
+            # Another process may have made the tables at the same moment.
+            time.sleep(1)
+            if not database_exists(url):
+                raise
     with open_database(url) as engine:
         yield engine
 
@@ -80,6 +93,9 @@ def _upgrade(engine: Engine, url: str) -> None:
     storage.remove_session()
     storage.engine.dispose()
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Python's driver would commit each table by itself; a crash must leave all tables or none.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         config = _alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -91,8 +107,25 @@ def database_exists(url: str) -> bool:
     Raises:
         DatabaseError: It cannot be reached.
     """
-    path = _sqlite_path(_parse(url))
+    path = database_file(url)
     return (path is None or path.exists()) and find_revision(url) is not None
+
+
+def database_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for other databases and for SQLite's own file: URIs.
+
+    Raises:
+        DatabaseError: The file is a folder, or its folder does not exist.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database is None or parsed.database.startswith("file:"):
+        return None
+    path = Path(parsed.database)
+    if path.is_dir():
+        raise DatabaseError(f"{path} is a folder, not a database file; name a file in it with --db sqlite:///FILE")
+    if not path.absolute().parent.is_dir():
+        raise DatabaseError(f"the folder {path.absolute().parent} of the database does not exist; make it first")
+    return path
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -134,7 +167,7 @@ def shown(url: str | URL) -> str:
 def _connect(url: str, *, create: bool = False) -> Iterator[Engine]:
     """An engine that has been seen to answer; only with ``create`` is a missing SQLite file made."""
     parsed = _parse(url)
-    path = _sqlite_path(parsed)
+    path = database_file(url)
     if path is not None and not create and not path.exists():
         raise DatabaseError(
             f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), "
@@ -177,13 +210,6 @@ def _parse(url: str) -> URL:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise DatabaseUrlError("an SQLite database in memory would be gone at the end; write sqlite:///FILE")
     return parsed
-
-
-def _sqlite_path(url: URL) -> Path | None:
-    """The file of an SQLite URL; None for other databases and for SQLite's own file: URIs."""
-    if url.get_backend_name() != "sqlite" or url.database is None or url.database.startswith("file:"):
-        return None
-    return Path(url.database)
 
 
 def _engine_arguments(url: URL) -> dict[str, object]:

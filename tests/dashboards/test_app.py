@@ -92,6 +92,12 @@ def test_every_trial_of_a_study_is_shown_with_values_and_curves(port: int) -> No
         assert next(value["step"] for value in trial["intermediate_values"]) == 1
 
 
+@pytest.mark.parametrize("plot", ["contour", "slice", "parallel_coordinate", "rank", "edf", "timeline"])
+def test_every_plot_of_a_study_is_drawn(plot: str, port: int) -> None:
+    study_id = studies(port)["small/digits-logistic/adai"]
+    assert "data" in json.loads(get(port, f"/api/studies/{study_id}/plot/{plot}"))
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed_through_it(method: str, port: int) -> None:
     study_id = next(iter(studies(port).values()))

@@ -72,7 +72,7 @@ def test_progress_is_line_wise_where_the_output_is_no_terminal(
     assert result.exit_code == 0
     lines = result.stderr.splitlines()
     assert all(line.startswith("small ") for line in lines)
-    assert "10/10 trials" in lines[-1] or "100%" in lines[-1]
+    assert lines[-1].startswith("small 100% · 10/10 trials · ")
     assert "best " in lines[-1]
     assert "runs diverged" in lines[-1]
     assert "\r" not in result.stderr
@@ -203,7 +203,8 @@ def test_report_takes_a_tolerance(command: Command, finished: tuple[str, Path], 
     result = command("report", "small", "--db", finished[0], "--out", tmp_path / "r", "--tolerance", "3")
     assert result.exit_code == 0
     assert "within 3.0x of own best" in (tmp_path / "r" / "report.md").read_text()
-    assert command("report", "small", "--db", finished[0], "--tolerance", "0.5").exit_code == 2
+    for wrong in ("0.5", "nan", "inf"):
+        assert command("report", "small", "--db", finished[0], "--tolerance", wrong).exit_code == 2
 
 
 @pytest.mark.parametrize(("table", "rows"), [("runs", 20), ("trials", 10), ("epochs", None)])
@@ -429,6 +430,20 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_study_runs(
     result = command("run", spec_file, "--pool", "inline", "--db", database_url, "--out", blocked)
     fails(result, 2, "the report cannot be written to", "name another folder with --out")
     assert written(tmp_path) == before
+
+
+def test_the_database_is_never_inside_the_folder_that_a_report_replaces(
+    command: Command, spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r").mkdir()
+    inside = command(
+        "run", spec_file, "--pool", "inline", "--db", f"sqlite:///{tmp_path}/r/s.db", "--out", tmp_path / "r"
+    )
+    fails(inside, 2, "lies in the report's folder", "name another folder with --out")
+    monkeypatch.chdir(tmp_path / "r")
+    for out in (".", "..", tmp_path):
+        fails(command("run", spec_file, "--pool", "inline", "--out", out), 2, "is or holds the current directory")
+    assert written(tmp_path) == {"r", "small.toml"}
 
 
 def test_outputs_of_report_and_export_that_cannot_be_written_are_refused(

@@ -179,6 +179,24 @@ def test_a_killed_ray_worker_costs_one_attempt_and_no_result(database_url: str) 
         assert comparable_tables(engine) == disturbed
 
 
+def test_intermediate_values_do_not_depend_on_a_trials_company(database_url: str) -> None:
+    """A trial whose runs have all diverged reports no more, however long the others of its batch train."""
+    with create_database(database_url) as engine:
+        axes = {"lr": {"low": 1e-2, "high": 1e8, "scale": "log"}}
+        changes = {"workloads": ["digits-mlp"], "epochs": 3, "optimizers": [{"name": "sgd", "axes": axes}]}
+        create_study(engine, StudySpec.model_validate(SMALL.model_dump() | changes))
+        drive(engine, "small")
+        query = (
+            "SELECT t.id, MAX(r.epochs), (SELECT COUNT(*) FROM trial_intermediate_values i "
+            "WHERE i.trial_id = t.optuna_trial_id) FROM adai_trials t "
+            "JOIN adai_runs r ON r.trial_id = t.id GROUP BY t.id"
+        )
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text(query)).all()
+    assert all(epochs == reported for _, epochs, reported in rows)
+    assert {epochs for _, epochs, _ in rows} >= {1, 3}
+
+
 def test_a_workload_that_raises_fails_its_trials_and_not_the_others(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

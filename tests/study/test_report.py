@@ -12,17 +12,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adai import get_optimizer
+from study.driver import create_study
 from study.errors import OutputError, StudyError
-from study.report.export import write_table
+from study.report.export import epochs_frame, runs_frame, trials_frame, write_table
 from study.report.figures import axis_ticks, draw_landscape, draw_overview
 from study.report.landscape import build_landscape
 from study.report.render import build_report, check_output, write_report
 from study.report.robustness import measure_robustness, measure_share
 from study.report.trials import summarize_trials
 from study.spec import AxisSpec, StudySpec
-from study.storage.engine import open_database
-from study.storage.records import RunRecord, TrialRecord
+from study.storage.engine import create_database, open_database
+from study.storage.records import RunRecord, TrialRecord, find_study, read_runs
 from workers.messages import Termination
 
 AXES = {"lr": {"low": 0.01, "high": 1.0, "scale": "log"}, "momentum": {"low": 0.0, "high": 0.9}}
@@ -260,16 +260,22 @@ def test_a_report_replaces_an_earlier_report_and_nothing_else(finished: tuple[st
     with open_database(finished[0]) as engine:
         report = build_report(engine, "small", tolerance=2.0)
     write_report(report, tmp_path / "r")
-    (tmp_path / "r" / "old.txt").write_text("from before")
+    before = (tmp_path / "r" / "report.md").read_text()
+    (tmp_path / "r" / "report.md").write_text("an earlier report")
     write_report(report, tmp_path / "r")
-    assert not (tmp_path / "r" / "old.txt").exists()
+    assert (tmp_path / "r" / "report.md").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+    (tmp_path / "r" / "notes.txt").write_text("precious")
+    with pytest.raises(OutputError, match=r"not part of a report of this program, such as notes\.txt"):
+        write_report(report, tmp_path / "r")
+    assert (tmp_path / "r" / "notes.txt").read_text() == "precious"
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("precious")
-    with pytest.raises(OutputError, match="holds files that are not a report"):
+    (mine / "manifest.json").write_text('{"name": "a web application", "files": {"thesis.tex": ""}}')
+    with pytest.raises(OutputError, match="holds what is not part of a report"):
         write_report(report, mine)
-    assert [path.name for path in mine.iterdir()] == ["thesis.tex"]
+    assert sorted(path.name for path in mine.iterdir()) == ["manifest.json", "thesis.tex"]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -282,9 +288,6 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_made(tmp_
 
 
 def test_a_study_without_finished_trials_has_nothing_to_report(database_url: str) -> None:
-    from study.driver import create_study
-    from study.storage.engine import create_database
-
     with create_database(database_url) as engine:
         create_study(engine, make_spec())
         with pytest.raises(StudyError, match=r"no trial of study 'made' has finished.*adai-study resume made"):
@@ -357,5 +360,14 @@ def test_tables_are_written_whole_in_every_format(format_: str, tmp_path: Path) 
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_every_optimizer_has_a_title_for_its_figures() -> None:
-    assert get_optimizer("sgd").title == "SGD with momentum"
+def test_tables_keep_their_columns_and_types_while_a_study_has_no_results(database_url: str) -> None:
+    with create_database(database_url) as engine:
+        create_study(engine, make_spec())
+        with engine.connect() as connection:
+            study = find_study(connection, "made")
+            runs = read_runs(connection, study.id)
+    full = make_runs([[0.3, 0.5], [0.1, 0.3]])
+    assert runs_frame(study, runs).schema == runs_frame(study, full).schema
+    assert trials_frame(study, runs).schema == trials_frame(study, full).schema
+    assert trials_frame(study, runs).height == 0
+    assert "val_loss" in epochs_frame(study, []).columns

@@ -57,6 +57,26 @@ MISTAKES = {
     "no name": ('name = "good"', "", "name: is missing"),
     "bad name": ('"good"', '"Good Study"', "'Good Study' is not a study name; use 1 to 64 lower-case letters"),
     "name with a slash": ('"good"', '"a/b"', "'a/b' is not a study name"),
+    "range without width on its scale": (
+        "high = 10",
+        "high = 0.010000000000000002",
+        "cannot be divided on the scale log",
+    ),
+    "range too wide for a float": ('low = 1e-2, high = 10, scale = "log"', "low = 0, high = 1e999", "finite number"),
+    "axes that are no table": (
+        "[optimizers.axes]",
+        "axes = 3\n[other]",
+        "optimizers[0].axes: must be a table with keys",
+    ),
+    "axis that is no table": (
+        'lr = { low = 1e-2, high = 10, scale = "log" }',
+        "lr = 5",
+        "axes.lr: must be a table with keys",
+    ),
+    "fixed that is no table": ("fixed = { weight_decay = 5e-4 }", "fixed = 5", "fixed: must be a table with keys"),
+    "huge number": ("seeds = 3", "seeds = 1" + "0" * 400, "..."),
+    "number beyond Python": ("seeds = 3", "seeds = 1" + "0" * 5000, "is not valid TOML"),
+    "nesting": ("seeds = 3", "seeds = " + "[" * 5000, "is not valid TOML"),
     "not TOML": ("seeds = 3", "seeds = ", "is not valid TOML"),
 }
 
@@ -92,6 +112,19 @@ def test_an_optimizer_without_anything_to_vary_is_refused() -> None:
 def test_an_optimizer_without_axes_gets_the_catalogs_written_into_the_spec() -> None:
     spec = parse_spec(GOOD + '[[optimizers]]\nname = "sgd"\nfixed = { momentum = 0.5 }\n', source="my.toml")
     assert spec.optimizer("sgd").axes == {"lr": AxisSpec(low=1e-3, high=10.0, scale="log")}
+
+
+@pytest.mark.parametrize("wrong", ["false", "[]", '""', "0"])
+def test_axes_and_fixed_of_a_wrong_type_are_not_taken_for_absent(wrong: str) -> None:
+    for field in ("axes", "fixed"):
+        text = f'name = "x"\nworkloads = ["digits-mlp"]\n[[optimizers]]\nname = "sgd"\n{field} = {wrong}\n'
+        with pytest.raises(SpecError, match=rf"optimizers\[0\]\.{field}: must be a table with keys"):
+            parse_spec(text, source="my.toml")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "windows.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert load_spec(tmp_path / "windows.toml") == parse_spec(GOOD, source="")
 
 
 def test_a_file_that_is_missing_or_no_text_is_named(tmp_path: Path) -> None:

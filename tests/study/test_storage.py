@@ -1,6 +1,8 @@
 """The database: made, checked and refused on SQLite and PostgreSQL."""
 
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,42 @@ def test_a_newer_database_is_refused_and_left_as_it_is(any_database_url: str) ->
     assert find_revision(any_database_url) == "9999"
 
 
+def test_a_crash_while_tables_are_made_leaves_a_database_that_can_be_made(database_url: str) -> None:
+    program = """
+import os, sys
+from alembic import op
+from study.storage.engine import upgrade_database
+made = op.create_table
+def create_table(name, *columns):
+    if name == "adai_runs":
+        os._exit(9)
+    return made(name, *columns)
+op.create_table = create_table
+upgrade_database(sys.argv[1])
+"""
+    crashed = subprocess.run([sys.executable, "-c", program, database_url], capture_output=True, text=True)
+    assert crashed.returncode == 9, crashed.stderr
+    assert find_revision(database_url) is None
+    upgrade_database(database_url)
+    assert find_revision(database_url) == head_revision()
+
+
+def test_two_processes_that_make_the_tables_at_once_both_succeed(any_database_url: str) -> None:
+    program = "import sys; from study.storage.engine import create_database\nwith create_database(sys.argv[1]): pass"
+    words = [sys.executable, "-c", program, any_database_url]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(process.communicate()[1], process.returncode) for process in both] == [("", 0), ("", 0)]
+
+
+def test_a_failure_of_the_database_while_it_is_used_is_explained(database_url: str) -> None:
+    with (
+        pytest.raises(DatabaseError, match="failed: no such table: missing_table; what was committed before is kept"),
+        create_database(database_url) as engine,
+        engine.begin() as connection,
+    ):
+        connection.execute(sa.text("SELECT * FROM missing_table"))
+
+
 def test_a_database_of_another_optuna_is_refused(database_url: str) -> None:
     with create_database(database_url) as engine, engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM adai_alembic_version"))
@@ -104,7 +142,8 @@ def test_a_database_of_another_optuna_is_refused(database_url: str) -> None:
         ("mysql+pymysql://host/name", "is not a database URL that can be used|not supported"),
         ("sqlite://", "an SQLite database in memory would be gone at the end"),
         ("sqlite:///:memory:", "an SQLite database in memory would be gone at the end"),
-        ("sqlite:////nonexistent/folder/file.db", "cannot be reached|there is no database"),
+        ("sqlite:////nonexistent/folder/file.db", "the folder /nonexistent/folder of the database does not exist"),
+        ("sqlite:////usr", "/usr is a folder, not a database file"),
         ("postgresql+psycopg://user:secret@127.0.0.1:1/name", "cannot be reached"),
     ],
 )

@@ -67,6 +67,24 @@ def get_workload(name: str) -> Workload:
     return _WORKLOADS[name]
 
 
+def check_data(name: str) -> None:
+    """Load the data of the workload called ``name``.
+
+    Raises:
+        MissingDataError: It cannot be loaded, for whatever reason.
+    """
+    try:
+        get_workload(name).load_data()
+    except MissingDataError:
+        raise
+    # Loading is a user's code and may raise anything; whatever it is, the data is not there.
+    except Exception as error:
+        raise MissingDataError(
+            f"the data of workload {name!r} cannot be loaded: {type(error).__name__}: {error}; "
+            "mend the data or the code that loads it"
+        ) from error
+
+
 def list_workloads() -> tuple[str, ...]:
     """The names of all workloads."""
     return tuple(_WORKLOADS)
@@ -78,6 +96,7 @@ __all__ = [
     "Split",
     "Workload",
     "chance_level",
+    "check_data",
     "get_workload",
     "list_workloads",
 ]
