@@ -126,10 +126,12 @@ class Driver:
 
         Raises:
             InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
+            StudyBusyError: Another process runs the study; nothing was changed.
         """
         self._progress = self._initial_progress()
+        self._prepare()
         try:
-            self._prepare()
+            self._report()
             while self._queue or self._flights:
                 self._submit()
                 event = self._pool.next_event(_POLL_SECONDS)
@@ -144,14 +146,14 @@ class Driver:
                 f"run the rest with: adai-study resume {self._study.name}"
             ) from None
         with self._engine.begin() as connection:
-            writes.set_study_state(connection, self._study.id, "completed")
+            writes.release_study(connection, self._study.id, "completed")
 
     def _prepare(self) -> None:
         """Find what is missing, free what a dead driver held, and say that the study runs."""
         with self._engine.begin() as connection:
+            writes.claim_study(connection, self._study.id)
             pending = read_pending_trials(connection, self._study.id)
             writes.reconcile_study(connection, self._study.id, pending)
-            writes.set_study_state(connection, self._study.id, "running")
             self._run_ids = read_run_ids(connection, self._study.id)
         groups: dict[tuple[str, str], list[TrialRecord]] = {}
         for trial in pending:
@@ -159,7 +161,6 @@ class Driver:
         self._queue: deque[tuple[list[TrialRecord], int]] = deque(
             (batch, 1) for group in groups.values() for batch in pack_trials(group, seeds=self._spec.seeds)
         )
-        self._report()
 
     def _initial_progress(self) -> Progress:
         seeds = self._spec.seeds
@@ -286,4 +287,4 @@ class Driver:
         with self._engine.begin() as connection:
             pending = read_pending_trials(connection, self._study.id)
             writes.reconcile_study(connection, self._study.id, pending)
-            writes.set_study_state(connection, self._study.id, "interrupted")
+            writes.release_study(connection, self._study.id, "interrupted")

@@ -5,6 +5,7 @@
     StudyError              exit code 1: something outside the request failed
     ├── DatabaseError       not reachable, not ours, of another version
     ├── InterruptedStudyError  Ctrl-C (exit code 130)
+    ├── StudyBusyError      another process runs the study
     ├── FailedTrialsError   the study ended, but some trials failed
     └── RequestError        exit code 2: the request itself is wrong
         ├── SpecError       the study spec
@@ -22,6 +23,10 @@ class StudyError(Exception):
 
 class DatabaseError(StudyError):
     """The database cannot be used."""
+
+
+class StudyBusyError(StudyError):
+    """Another process drives the study."""
 
 
 class FailedTrialsError(StudyError):

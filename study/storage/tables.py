@@ -79,6 +79,7 @@ studies = Table(
     Column("spec", JSON, nullable=False),
     Column("spec_hash", String(64), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("driver", String(320)),
     Column("environment_id", ForeignKey("adai_environments.id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),

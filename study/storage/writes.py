@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from study.claim import describe, is_alive, this_process
 from study.design import PlannedTrial
-from study.errors import SpecError
+from study.errors import SpecError, StudyBusyError
 from study.provenance import environment_hash
 from study.space import to_distribution
 from study.spec import AxisSpec, StudySpec
@@ -242,10 +243,34 @@ def reconcile_study(connection: Connection, study_id: int, pending: Sequence[Tri
     optuna_storage.release_trials(connection, [trial.optuna_trial_id for trial in pending])
 
 
-def set_study_state(connection: Connection, study_id: int, state: str) -> None:
-    """Say what a study is doing; ``completed`` also sets when it finished."""
+def claim_study(connection: Connection, study_id: int) -> None:
+    """This process drives the study from now on; the first statement of its transaction.
+
+    Raises:
+        StudyBusyError: A living process of this host drives it, or another one claimed it at this moment.
+    """
+    row = connection.execute(select(studies.c.name, studies.c.driver).where(studies.c.id == study_id)).one()
+    mine = this_process()
+    if row.driver is not None and row.driver != mine and is_alive(row.driver):
+        raise StudyBusyError(
+            f"study {row.name!r} is being run by {describe(row.driver)}; wait for it or stop it (Ctrl-C, kill), then: "
+            f"adai-study resume {row.name}"
+        )
+    claimed = connection.execute(
+        update(studies)
+        .where(studies.c.id == study_id, studies.c.driver.is_not_distinct_from(row.driver))
+        .values(state="running", driver=mine, finished_at=None)
+    )
+    if claimed.rowcount != 1:
+        raise StudyBusyError(f"study {row.name!r} was taken by another process just now; look at: adai-study list")
+
+
+def release_study(connection: Connection, study_id: int, state: str) -> None:
+    """Nobody drives the study any more: it is ``completed``, which also sets when, or ``interrupted``."""
     finished_at = _now() if state == "completed" else None
-    connection.execute(update(studies).where(studies.c.id == study_id).values(state=state, finished_at=finished_at))
+    connection.execute(
+        update(studies).where(studies.c.id == study_id).values(state=state, driver=None, finished_at=finished_at)
+    )
 
 
 def _close_attempt(connection: Connection, attempt_id: int, termination: Termination, error: str) -> None:

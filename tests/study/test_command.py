@@ -149,6 +149,24 @@ def finished_runs(path: Path) -> dict[int, tuple[int, float]]:
     return {run: (attempt, seconds) for run, attempt, seconds in rows}
 
 
+def test_a_second_driver_of_a_study_is_refused_and_disturbs_nothing(command: Command, tmp_path: Path) -> None:
+    text = SMALL_SPEC.replace("epochs = 2", "epochs = 200").replace("seeds = 2", "seeds = 12")
+    (tmp_path / "long.toml").write_text(text)
+    url = f"sqlite:///{tmp_path}/study.db"
+    words = [ADAI_STUDY, "run", "long.toml", "--pool", "inline", "--db", url]
+    first = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: count(tmp_path / "study.db", "SELECT COUNT(*) FROM adai_epochs") > 0)
+    second = command("resume", "small", "--pool", "inline", "--db", url, "--out", tmp_path / "second")
+    fails(second, 1, f"study 'small' is being run by process {first.pid} on ", "wait for it or stop it")
+    assert "running" in command("list", "--db", url).output
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 0, errors
+    assert count(tmp_path / "study.db", "SELECT COUNT(*) FROM adai_attempts WHERE termination != 'COMPLETED'") == 0
+    kept = "SELECT COUNT(*) - (SELECT SUM(epochs) FROM adai_runs) FROM adai_epochs"
+    assert count(tmp_path / "study.db", kept) == 0
+    assert "completed" in command("list", "--db", url).output
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
