@@ -6,17 +6,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from tests_support import SMALL_SPEC
+from tests_support import SMALL_SPEC, Command
 
 from study.cli import main
-
-Command = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,19 @@
 """Helpers that several test files import."""
 
 import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from click.testing import Result
 from sqlalchemy import Engine
+
+ADAI_STUDY = str(Path(sys.executable).with_name("adai-study"))
+Command = Callable[..., Result]
 
 SMALL_SPEC = """
 name = "small"
@@ -81,3 +89,36 @@ def ray_workers() -> dict[int, str]:
         return False
 
     return {pid: title for pid, title in titles.items() if title.startswith("ray::") and descends(pid)}
+
+
+def fails(result: Result, code: int, *words: str) -> None:
+    """The command ended with ``code``, one message with ``words``, and no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.output, result.output
+
+
+def run_words(spec: Path, url: str, folder: Path) -> list[str | Path]:
+    return ["run", spec, "--pool", "inline", "--db", url, "--out", folder / "report"]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def count(path: Path, query: str) -> int:
+    """One number from a database that another process is writing; 0 while its tables are not there."""
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
