@@ -1,94 +1,97 @@
-"""The ``torch.optim.Optimizer`` face of adaptive inertia, for ordinary training loops."""
+"""What our ``torch.optim.Optimizer`` classes share: checks, closures, precision, loading, the compiled step."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from adai.inertia import accumulate_second_moment_, inertia_step_, relative_second_moment
+from adai.compiled import library, why_unavailable
+from adai.rules import UpdateRule, get_rule, is_verified
+from adai.segments import Segments
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
-_TENSORS = ("exp_avg", "exp_avg_sq", "beta1_prod")
+Group = dict[str, Any]
 
 
-class Adai(Optimizer):
-    """Adaptive inertia (Xie et al., ICML 2022, Algorithm 2).
+class RuleOptimizer(Optimizer):
+    """An update rule as a ``torch.optim.Optimizer``: each parameter tensor is stepped as one row of its own.
 
-    Like the authors' code, ``v_bar`` is one mean over every element, of every parameter group, that has a gradient
-    in this step; parameters without a gradient are skipped and their step count stays. Unlike it: closures may call
-    ``backward``; ``p.grad`` is never changed; float16 and bfloat16 parameters keep float32 state; a step in which all
-    gradients are zero, or none exists, moves nothing (there: NaN, ZeroDivisionError).
+    A subclass names its rule, passes its arguments on, and writes its docstring::
 
-    Args:
-        params: Parameters or parameter groups.
-        lr: Learning rate, 0 or more. The authors advise that of SGD without momentum, or 10 times that of SGD with
-            momentum 0.9.
-        betas: ``(beta0, beta2)``: inertia sensitivity, 0 or more without an upper bound; decay of the second
-            moment, in [0, 1).
-        eps: Inertia bound: mu is at most ``1 - eps``; 0 or more.
-        weight_decay: Weight decay, 0 or more.
-        decoupled: Shrink weights by ``1 - lr * weight_decay`` (AdaiW) instead of adding to the gradient.
-        maximize: Ascend instead of descend.
+        class AdaBound(RuleOptimizer):
+            rule_name = "adabound"
+            option_names = ("amsbound",)
 
-    Raises:
-        ValueError: A hyperparameter is out of its range.
+            def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), ..., amsbound=False, *, maximize=False, fused=None):
+                defaults = {"lr": lr, "betas": betas, ..., "amsbound": amsbound, "maximize": maximize, "fused": fused}
+                super().__init__(params, defaults)
+
+    A group's keys are the rule's hyperparameters (``betas`` stands for those in ``beta_names``), its options,
+    ``maximize`` and ``fused``; each hyperparameter is checked against the rule's valid range. Every subclass gets:
+    groups with their own values, closures that may call ``backward``, gradients that are never changed, parameters
+    without a gradient skipped with their step count kept, float32 state for float16 and bfloat16 parameters,
+    ``state_dict`` to and from any device and precision, and refusal of sparse and complex gradients before anything
+    changes. A subclass whose hyperparameters are not the group's own values overrides :meth:`values_of`.
+
+    State of a parameter: ``step`` (int64), and each field of the rule's state without its shape suffix (``m_TP`` is
+    ``m``), elementwise ones in the parameter's shape.
+
+    Attributes:
+        rule_name: The rule, as :func:`adai.get_rule` knows it.
+        option_names: Keys of a group that are options of the rule.
+        beta_names: The hyperparameters that ``betas`` holds.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float,
-        betas: tuple[float, float] = (0.1, 0.99),
-        eps: float = 1e-3,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled": decoupled,
-            "maximize": maximize,
-        }
-        _check_hyperparameters(defaults)
+    rule_name: ClassVar[str]
+    option_names: ClassVar[tuple[str, ...]] = ()
+    beta_names: ClassVar[tuple[str, ...]] = ("beta1", "beta2")
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        self._segments: dict[Any, Any] = {}
+        self._check_group(defaults)
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def rule_of(self, group: Group) -> UpdateRule:
+        """The rule of a group, in the variant that its options choose."""
+        return get_rule(self.rule_name, **{name: group[name] for name in self.option_names})
+
+    def values_of(self, group: Group) -> dict[str, Any]:
+        """The hyperparameters of a group under the rule's names; numbers, or tensors of one element."""
+        betas = dict(zip(self.beta_names, group["betas"], strict=True)) if "betas" in group else {}
+        names = [h.name for h in self.rule_of(group).hyperparameters]
+        return {name: betas[name] if name in betas else group[name] for name in names}
+
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, with its own hyperparameters if given.
 
         Raises:
+            TypeError: A hyperparameter is not a number.
             ValueError: A hyperparameter is out of its range; the optimizer is unchanged.
         """
-        _check_hyperparameters({**self.defaults, **param_group})
+        self._check_group({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:  # pickles of older versions of the authors' class
-            group.setdefault("decoupled", self.defaults.get("decoupled", False))
-            group.setdefault("maximize", False)
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state made by :meth:`state_dict`; float32 state of half-precision parameters stays float32.
+        """Load a state made by :meth:`state_dict`, onto the parameters' device and into the state's precision.
 
-        torch would cast it to the parameters' dtype, in which an inertia of 0.999 may be 1.
+        torch would cast float32 state to half precision with the parameters; in it an inertia of 0.999 may be 1.
         """
         super().load_state_dict(state_dict)
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
-        own = [parameter for group in self.param_groups for parameter in group["params"]]
-        for index, parameter in zip(saved, own, strict=True):
-            if parameter.dtype in _LOW_PRECISION and index in state_dict["state"]:
-                state = state_dict["state"][index]
-                for name in _TENSORS:
-                    # A copy: the loaded optimizer must not share memory with the one that it was saved from.
-                    copy = state[name].detach().clone().to(device=parameter.device, dtype=torch.float32)
-                    self.state[parameter][name] = copy
+        own = [(group, parameter) for group in self.param_groups for parameter in group["params"]]
+        for index, (group, parameter) in zip(saved, own, strict=True):
+            for name, value in state_dict["state"].get(index, {}).items():
+                self.state[parameter][name] = _loaded(name, value, group, parameter)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._segments = {}
+        for group in self.param_groups:  # pickles and checkpoints of versions and classes that lack a key
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -101,123 +104,209 @@ class Adai(Optimizer):
             What the closure returned, or None.
 
         Raises:
-            RuntimeError: A gradient is sparse or complex.
+            RuntimeError: A gradient is sparse or complex, or ``fused=True`` and there is no compiled step for the
+                parameters; nothing has changed.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._step_again():
+            return loss
+        work = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
         # All gradients are checked before the first parameter changes.
-        parameters = list(self._parameters_with_gradient())
-        work = [_prepare(self, group, parameter) for group, parameter in parameters]
-        if work:
-            v_hat_sum = torch.stack([item["v_hat"].sum().to(work[0]["v_hat"]) for item in work]).sum()
-            v_bar = v_hat_sum / sum(item["v_hat"].numel() for item in work)
-            for item in work:
-                _move(item, v_bar.to(item["v_hat"]))
+        for _, parameter in work:
+            check_gradient(type(self).__name__, parameter.grad)
+        self._step(work)
         return loss
 
-    def _parameters_with_gradient(self) -> Iterable[tuple[dict[str, Any], Tensor]]:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    _check_gradient(parameter.grad)
-                    yield group, parameter
+    def _step_again(self) -> bool:
+        """Take the step if it can be done as the last one, without looking everything up; tell whether it was."""
+        return False
 
+    def _step(self, work: list[tuple[Group, Tensor]]) -> None:
+        """Step these parameters, all of which have a gradient."""
+        variants: dict[Any, list[tuple[Group, Tensor]]] = {}
+        for group, parameter in work:
+            options = tuple(group[name] for name in self.option_names)
+            compiled = self._takes_kernel(group, parameter)
+            variants.setdefault((compiled, options, parameter.dtype), []).append((group, parameter))
+        for (compiled, *variant), members in variants.items():
+            if compiled:
+                self._step_compiled(tuple(variant), members)
+            else:
+                for group, parameter in members:
+                    self._step_plainly(group, parameter)
 
-class AdaiW(Adai):
-    """Adai with decoupled weight decay; identical in effect to AdaiS (stable weight decay) of the same authors.
+    def _takes_kernel(self, group: Group, parameter: Tensor) -> bool:
+        """Whether the compiled step is wanted and can be had.
 
-    Args:
-        params: Parameters or parameter groups.
-        lr: As in :class:`Adai`, like the others.
-        betas: ``(beta0, beta2)``.
-        eps: Inertia bound.
-        weight_decay: Weights shrink by ``1 - lr * weight_decay`` before each step.
-        maximize: Ascend instead of descend.
-    """
+        Raises:
+            RuntimeError: ``fused=True`` and it cannot be had.
+        """
+        if group["fused"] is False or torch.compiler.is_compiling():
+            return False
+        reason = self._why_plain(group, parameter)
+        if reason and group["fused"]:
+            raise RuntimeError(f"{type(self).__name__}: fused=True cannot be had: {reason}; use fused=None or False")
+        return not reason
 
-    def __init__(
+    def _why_plain(self, group: Group, parameter: Tensor) -> str:
+        """Why a parameter cannot be stepped by the kernel; empty if it can."""
+        rule = self.rule_of(group)
+        if rule.kernel is None:
+            return f"{rule.name} has no compiled step"
+        if parameter.device.type != "cpu":
+            return f"it runs on the CPU, and a parameter is on {parameter.device}"
+        if not parameter.is_contiguous():
+            return "a parameter is not contiguous"
+        if library(parameter.dtype) is None:
+            return why_unavailable(parameter.dtype)
+        grad = parameter.grad
+        if grad is not None and (grad.dtype is not parameter.dtype or grad.shape != parameter.shape):
+            return "a gradient has another precision or shape than its parameter"
+        if not is_verified(rule, parameter.dtype):
+            return "it does not compute on this machine what the rule says"
+        return ""
+
+    def _step_compiled(self, variant: Any, members: Sequence[tuple[Group, Tensor]]) -> None:
+        """One call of the kernel for all parameters of one variant and precision."""
+        rule = self.rule_of(members[0][0])
+        kernel = rule.kernel
+        assert kernel is not None  # noqa: S101 - narrows the type: _step asked
+        segments = self.segments_of(variant, members, [field_name(name) for name in kernel.arrays])
+        rows = [self.kernel_values(group) for group in self.param_groups]
+        gradients = [parameter.grad for _, parameter in members]
+        segments.run(kernel.function, kernel.option, gradients, rows, slots=kernel.slots)
+
+    def kernel_values(self, group: Group) -> tuple[float, ...]:
+        """A group's hyperparameters in the kernel's order, and whether it maximizes."""
+        return (*map(float, self.values_of(group).values()), float(group["maximize"]))
+
+    def segments_of(self, key: Any, members: Sequence[tuple[Group, Tensor]], arrays: Sequence[str]) -> Any:
+        """The segments for ``members``, those of the last step where nothing that they point at has changed."""
+        parameters = [parameter for _, parameter in members]
+        states = [self._state_of(group, parameter) for group, parameter in members]
+        segments = self._segments.get(key)
+        if segments is None or not segments.hold(parameters, states):
+            place = {id(group): place for place, group in enumerate(self.param_groups)}
+            groups = [place[id(group)] for group, _ in members]
+            segments = self._segments[key] = self.new_segments(parameters, states, groups, arrays)
+        return segments
+
+    def new_segments(
         self,
-        params: ParamsT,
-        lr: float,
-        betas: tuple[float, float] = (0.1, 0.99),
-        eps: float = 1e-3,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, decoupled=True, maximize=maximize)
+        parameters: Sequence[Tensor],
+        states: Sequence[dict[str, Any]],
+        groups: Sequence[int],
+        arrays: Sequence[str],
+    ) -> Any:
+        """Where the kernel finds these parameters and their states."""
+        return Segments(parameters, states, groups, arrays)
+
+    def _step_plainly(self, group: Group, parameter: Tensor) -> None:
+        """The rule's own update on the parameter as one row."""
+        rule, state = self.rule_of(group), self._state_of(group, parameter)
+        assert parameter.grad is not None  # noqa: S101 - narrows the type: step() left out those without
+        grad = parameter.grad.to(state_dtype(parameter), copy=True)
+        if group["maximize"]:
+            grad.neg_()
+        # Where it is not contiguous or of half precision this is a copy; what was computed is then copied back.
+        theta_TP = parameter.detach().to(grad.dtype).reshape(1, -1)
+        rows = _as_rows(rule, state, parameter)
+        values = {name: _row_value(value, parameter) for name, value in self.values_of(group).items()}
+        rule.plain_update_(theta_TP, grad.reshape(1, -1), rows, values)
+        if theta_TP.data_ptr() != parameter.data_ptr():
+            parameter.copy_(theta_TP.view(parameter.shape))
+        if hasattr(rows, "step_T"):
+            state["step"].copy_(rows.step_T[0])
+
+    def _state_of(self, group: Group, parameter: Tensor) -> dict[str, Any]:
+        """The parameter's state, made if this is its first step."""
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            like = torch.zeros(1, parameter.numel(), dtype=state_dtype(parameter), device=parameter.device)
+            state["step"] = step_tensor(0, group, parameter)
+            for name, rows in self.rule_of(group).init(like)._asdict().items():
+                if name != "step_T":
+                    state[field_name(name)] = rows.view(parameter.shape) if name.endswith("_TP") else rows[0]
+        return state
+
+    def _check_group(self, group: Group) -> None:
+        """Refuse a group with a value out of its range, by the name of the argument."""
+        if "betas" in group and len(group["betas"]) != len(self.beta_names):
+            expected = f"({', '.join(self.beta_names)})"
+            raise ValueError(f"{type(self).__name__}: betas must be {expected}, not {group['betas']!r}")
+        rule = self.rule_of(group)
+        for name, value in self.values_of(group).items():
+            place = f"betas[{self.beta_names.index(name)}] ({name})" if name in self.beta_names else name
+            check_value(type(self).__name__, place, value, rule.hyperparameter(name).bounds)
 
 
-def _check_hyperparameters(group: dict[str, Any]) -> None:
-    if len(group["betas"]) != 2:
-        raise ValueError(f"Adai: betas must be (beta0, beta2), not {group['betas']!r}")
-    beta0, beta2 = group["betas"]
-    bounds = {
-        "lr": (group["lr"], math.inf),
-        "betas[0] (beta0)": (beta0, math.inf),
-        "betas[1] (beta2)": (beta2, 1.0),
-        "eps": (group["eps"], math.inf),
-        "weight_decay": (group["weight_decay"], math.inf),
-    }
-    for name, (value, supremum) in bounds.items():
-        if not 0.0 <= value < supremum:
-            upper = "finite" if math.isinf(supremum) else f"below {supremum:g}"
-            raise ValueError(f"Adai: {name} must be at least 0 and {upper}, not {value!r}")
+def check_value(owner: str, argument: str, value: Any, bounds: tuple[float, float, bool]) -> None:
+    """Refuse a value outside ``(minimum, bound, whether the bound itself is allowed)``.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range.
+    """
+    minimum, bound, included = bounds
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{owner}: {argument} must be a number, not {value!r}")
+    number = float(value)
+    if not (minimum <= number <= bound if included else minimum <= number < bound):
+        upper = "finite" if math.isinf(bound) else f"at most {bound:g}" if included else f"below {bound:g}"
+        raise ValueError(f"{owner}: {argument} must be at least {minimum:g} and {upper}, not {value!r}")
 
 
-def _check_gradient(grad: Tensor) -> None:
-    if grad.is_sparse or grad.layout is not torch.strided:
-        raise RuntimeError("Adai does not support sparse gradients: use dense ones (sparse=False in Embedding)")
+def state_dtype(parameter: Tensor) -> torch.dtype:
+    """The precision of a parameter's state: its own, but float32 for half precision."""
+    return torch.float32 if parameter.dtype in _LOW_PRECISION else parameter.dtype
+
+
+def step_tensor(step: int, group: Group, parameter: Tensor) -> Tensor:
+    """A step count: on the CPU, or beside the parameter where a CUDA graph shall capture the step."""
+    return torch.tensor(step, dtype=torch.int64, device=parameter.device if group.get("capturable") else "cpu")
+
+
+def field_name(name: str) -> str:
+    """A field of a rule's state as a key of an optimizer's state: without the suffix that tells its shape."""
+    return name.rpartition("_")[0]
+
+
+def check_gradient(owner: str, grad: Tensor | None) -> None:
+    """Refuse a gradient that our rules do not take.
+
+    Raises:
+        RuntimeError: It is sparse or complex.
+    """
+    assert grad is not None  # noqa: S101 - narrows the type: step() left out those without
+    if grad.layout is not torch.strided:
+        raise RuntimeError(f"{owner} does not support sparse gradients: use dense ones (sparse=False in Embedding)")
     if grad.is_complex():
-        raise RuntimeError("Adai does not support complex parameters: use torch.view_as_real")
+        raise RuntimeError(f"{owner} does not support complex parameters: use torch.view_as_real")
 
 
-def _prepare(optimizer: Adai, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """First pass over one parameter: step count, weight decay, second moment."""
-    state_dtype = torch.float32 if parameter.dtype in _LOW_PRECISION else parameter.dtype
-    state = optimizer.state[parameter]
-    if not state:
-        state["step"] = 0
-        state["exp_avg"] = torch.zeros_like(parameter, dtype=state_dtype)
-        state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=state_dtype)
-        state["beta1_prod"] = torch.ones_like(parameter, dtype=state_dtype)
-    state["step"] += 1
-    assert parameter.grad is not None  # noqa: S101 - narrows the type: the caller skips parameters without one
-    grad = parameter.grad.to(state_dtype)
-    theta = parameter.to(state_dtype)
-    if group["maximize"]:
-        grad = -grad
-    if group["weight_decay"] != 0 and group["decoupled"]:
-        theta.mul_(1 - group["lr"] * group["weight_decay"])
-    elif group["weight_decay"] != 0:
-        grad = grad.add(theta, alpha=group["weight_decay"])
-    beta2 = group["betas"][1]
-    accumulate_second_moment_(state["exp_avg_sq"], grad, beta2)
-    v_hat = state["exp_avg_sq"] / (1 - beta2 ** state["step"])
-    return {
-        "parameter": parameter,
-        "theta": theta,
-        "grad": grad,
-        "v_hat": v_hat,
-        "state": state,
-        "group": group,
-    }
+def _loaded(name: str, value: Any, group: Group, parameter: Tensor) -> Any:
+    if name == "step":
+        return step_tensor(int(value), group, parameter)
+    if not isinstance(value, Tensor):
+        return value
+    # A copy: the loaded optimizer must not share memory with the one that it was saved from.
+    dtype = state_dtype(parameter) if value.is_floating_point() else value.dtype
+    return value.detach().clone(memory_format=torch.contiguous_format).to(device=parameter.device, dtype=dtype)
 
 
-def _move(item: dict[str, Any], v_bar: Tensor) -> None:
-    """Second pass over one parameter: inertia, momentum, movement."""
-    group, state, theta = item["group"], item["state"], item["theta"]
-    inertia_step_(
-        theta,
-        item["grad"],
-        relative_second_moment(item["v_hat"], v_bar),
-        state["exp_avg"],
-        state["beta1_prod"],
-        lr=group["lr"],
-        beta0=group["betas"][0],
-        inertia_bound=torch.as_tensor(1 - group["eps"], dtype=theta.dtype, device=theta.device),
-    )
-    if theta is not item["parameter"]:
-        item["parameter"].copy_(theta)
+def _row_value(value: Any, parameter: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().to(device=parameter.device, dtype=torch.float64).reshape(1)
+    return torch.full((1,), value, dtype=torch.float64, device=parameter.device)
+
+
+def _as_rows(rule: UpdateRule, state: Mapping[str, Any], parameter: Tensor) -> Any:
+    """The rule's state over one row, sharing memory with the parameter's state (the step count is a copy)."""
+    shapes = rule.init(torch.empty(1, parameter.numel(), dtype=state_dtype(parameter), device="meta"))
+    rows = {name: state[field_name(name)].reshape(field.shape) for name, field in shapes._asdict().items()}
+    if "step_T" in rows:
+        rows["step_T"] = rows["step_T"].to(parameter.device, copy=True)
+    return type(shapes)(**rows)

@@ -1,16 +1,21 @@
-"""What an update rule is: two functions over rows of flat parameters, found by name.
+"""What an update rule is: functions over rows of flat parameters, found by name.
 
 Shapes: ``T`` rows (one run each), ``P`` parameters of one model. ``theta_TP`` is (T, P), a hyperparameter is (T,).
 """
 
+import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from adai.compiled import Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class Hyperparameter:
         source: Where the default comes from.
         minimum: Smallest allowed value, included.
         supremum: Bound that values must stay below; infinity where there is none.
+        maximum: Largest allowed value, included, where the bound itself is allowed.
     """
 
     name: str
@@ -30,14 +36,22 @@ class Hyperparameter:
     source: str
     minimum: float = 0.0
     supremum: float = math.inf
+    maximum: float | None = None
 
     def allows(self, value: float) -> bool:
         """Whether ``value`` lies in the valid range."""
-        return self.minimum <= value < self.supremum
+        return self.minimum <= value < self.supremum and (self.maximum is None or value <= self.maximum)
+
+    @property
+    def bounds(self) -> tuple[float, float, bool]:
+        """Smallest value, upper bound, and whether the bound itself is allowed."""
+        return (self.minimum, self.supremum, False) if self.maximum is None else (self.minimum, self.maximum, True)
 
     @property
     def valid_range(self) -> str:
         """The valid range as people write it, such as ``[0, 1)``."""
+        if self.maximum is not None:
+            return f"[{self.minimum:g}, {self.maximum:g}]"
         upper = "infinity" if math.isinf(self.supremum) else f"{self.supremum:g}"
         return f"[{self.minimum:g}, {upper})"
 
@@ -47,24 +61,71 @@ _VECTOR = 16
 
 #: The state of a rule: a NamedTuple of tensors whose first dimension is T.
 State = Any
+Hyperparameters = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateRule:
-    """An optimizer as two functions over rows.
+    """An optimizer as functions over rows.
 
     Attributes:
         name: The optimizer's name in specs and reports.
         hyperparameters: What ``update_`` expects in its mapping, in the order in which reports show them.
-        init: ``init(theta_TP) -> state``.
-        update_: ``update_(theta_TP, grad_TP, state, hyperparameters)`` steps in place. It may overwrite
-            ``grad_TP``. Every hyperparameter is a float64 tensor of shape (T,). Rows never influence each other.
+        init_state: ``init_state(theta_TP, sizes)`` gives the state before the first step; called by :meth:`init`.
+        plain_update_: The step in ordinary torch operations; called by :meth:`update_` and compared with the kernel.
+        kernel: The same step as one compiled function for rows in main memory, or None.
+        options: What distinguishes this variant and cannot differ between rows, such as the length of a window.
     """
 
     name: str
     hyperparameters: tuple[Hyperparameter, ...]
-    init: Callable[[Tensor], State]
-    update_: Callable[[Tensor, Tensor, State, Mapping[str, Tensor]], None]
+    init_state: Callable[[Tensor, tuple[int, ...]], State]
+    plain_update_: Callable[[Tensor, Tensor, State, Hyperparameters], None]
+    kernel: Kernel | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def init(self, theta_TP: Tensor, sizes: Sequence[int] | None = None) -> State:
+        """The state before the first step.
+
+        Args:
+            theta_TP: The rows.
+            sizes: How many elements each parameter tensor of the model has, in the order in which they lie in a row;
+                without it, a row is one tensor. Only rules that treat tensors as blocks (AdaShift) look at it.
+
+        Returns:
+            A NamedTuple of tensors whose first dimension is T; :func:`select_rows` drops rows of it.
+
+        Raises:
+            ValueError: ``sizes`` does not add up to P.
+        """
+        sizes = (theta_TP.shape[1],) if sizes is None else tuple(sizes)
+        if sum(sizes) != theta_TP.shape[1]:
+            raise ValueError(f"sizes {sizes} add up to {sum(sizes)}, but rows have {theta_TP.shape[1]} elements")
+        return self.init_state(theta_TP, sizes)
+
+    def update_(self, theta_TP: Tensor, grad_TP: Tensor, state: State, hyperparameters: Hyperparameters) -> None:
+        """Step every row in place, by the compiled kernel where there is one, else by torch operations.
+
+        Rows never influence each other: a row's numbers do not depend on how many there are or where it stands.
+
+        Args:
+            theta_TP: Parameters, float32 or float64; changed.
+            grad_TP: Gradients, of the same shape and dtype; may be overwritten.
+            state: From :meth:`init`; changed.
+            hyperparameters: A float64 tensor of shape (T,) for each of ``hyperparameters``.
+        """
+        if (
+            self.kernel is not None
+            and self.kernel.takes(theta_TP, grad_TP, state)
+            and is_verified(self, theta_TP.dtype)
+        ):
+            self.kernel.step_rows_(theta_TP, grad_TP, state, [hyperparameters[h.name] for h in self.hyperparameters])
+        else:
+            self.plain_update_(theta_TP, grad_TP, state, hyperparameters)
+
+    def is_compiled_for(self, theta_TP: Tensor, grad_TP: Tensor) -> bool:
+        """Whether :meth:`update_` takes the compiled step for rows like these, here and now."""
+        return self.kernel is not None and self.kernel.takes(theta_TP, grad_TP) and is_verified(self, theta_TP.dtype)
 
     def hyperparameter(self, name: str) -> Hyperparameter:
         """The hyperparameter called ``name``.
@@ -79,35 +140,102 @@ class UpdateRule:
         raise KeyError(f"{self.name} has no hyperparameter {name!r}; it has {allowed}")
 
 
-_RULES: dict[str, UpdateRule] = {}
+#: Kernels that were compared with their plain rule in this process, and what came out.
+_VERIFIED: dict[tuple[str, int, torch.dtype], bool] = {}
+#: Between a kernel and its plain rule, after a few steps.
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 
 
-def register_rule(rule: UpdateRule) -> UpdateRule:
-    """Make ``rule`` known to :func:`get_rule`.
+def is_verified(rule: UpdateRule, dtype: torch.dtype) -> bool:
+    """Whether the rule's kernel computes here what the plain rule does: compilers have returned wrong results.
+
+    Tried once a process on a few small rows; a kernel that fails is reported by a warning and not used.
+    """
+    assert rule.kernel is not None  # noqa: S101 - narrows the type: asked of rules with a kernel
+    key = (rule.kernel.function, rule.kernel.option, dtype)
+    if key not in _VERIFIED:
+        _VERIFIED[key] = _agrees(rule, rule.kernel, dtype)
+        if not _VERIFIED[key]:
+            warnings.warn(
+                f"the compiled step of {rule.name} in {dtype} does not compute what the rule says on this machine, so "
+                "the plain one is used; please report the compiler and the processor",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return _VERIFIED[key]
+
+
+def _agrees(rule: UpdateRule, kernel: Kernel, dtype: torch.dtype) -> bool:
+    rows, size, steps = 3, 150, 3 + kernel.slots  # a window of gradients must fill before anything moves
+    numbers = torch.arange((steps + 1) * rows * size, dtype=torch.float64).mul_(0.7).sin_().view(-1, rows, size)
+    start_TP, *gradients = numbers.to(dtype).unbind()
+    hyperparameters = [torch.full((rows,), h.default, dtype=torch.float64) for h in rule.hyperparameters]
+    named = {h.name: values_T for h, values_T in zip(rule.hyperparameters, hyperparameters, strict=True)}
+    if "weight_decay" in named:
+        named["weight_decay"].add_(0.01)
+    compiled_TP, plain_TP = start_TP.clone(), start_TP.clone()
+    compiled_state, plain_state = rule.init(compiled_TP), rule.init(plain_TP)
+    for grad_TP in gradients:
+        kernel.step_rows_(compiled_TP, grad_TP.clone(), compiled_state, hyperparameters)
+        rule.plain_update_(plain_TP, grad_TP.clone(), plain_state, named)
+    return torch.allclose(compiled_TP, plain_TP, rtol=_TOLERANCE[dtype], atol=_TOLERANCE[dtype])
+
+
+_BUILDERS: dict[str, Callable[..., UpdateRule]] = {}
+
+
+def register_rule(build: Callable[..., UpdateRule]) -> UpdateRule:
+    """Make the rule that ``build`` returns known to :func:`get_rule`; its keyword arguments are the rule's options.
+
+    Returns:
+        The rule with its default options.
 
     Raises:
         ValueError: The name is taken.
     """
-    if rule.name in _RULES:
+    rule = build()
+    if rule.name in _BUILDERS:
         raise ValueError(f"an update rule called {rule.name!r} exists already; choose another name")
-    _RULES[rule.name] = rule
-    return rule
+    _BUILDERS[rule.name] = build
+    return get_rule(rule.name)
 
 
-def get_rule(name: str) -> UpdateRule:
-    """The update rule called ``name``.
+def get_rule(name: str, **options: Any) -> UpdateRule:
+    """The update rule called ``name``, in the variant that ``options`` choose.
 
     Raises:
         KeyError: There is none; the message lists those there are.
+        TypeError: The rule has no such option; the message lists those it has.
+        ValueError: An option has a value that is not allowed.
     """
-    if name not in _RULES:
+    return _build_rule(name, tuple(sorted(options.items())))
+
+
+@cache
+def _build_rule(name: str, options: tuple[tuple[str, Any], ...]) -> UpdateRule:
+    if name not in _BUILDERS:
         raise KeyError(f"no update rule is called {name!r}; there are {', '.join(list_rules())}")
-    return _RULES[name]
+    build = _BUILDERS[name]
+    allowed = inspect.signature(build).parameters
+    for option, _ in options:
+        if option not in allowed:
+            raise TypeError(f"{name} has no option {option!r}; it has {', '.join(allowed) or 'none'}")
+    return build(**dict(options))
 
 
 def list_rules() -> tuple[str, ...]:
     """The names of all update rules, sorted."""
-    return tuple(sorted(_RULES))
+    return tuple(sorted(_BUILDERS))
+
+
+def check_choice(rule: str, option: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse an option's value that is not among ``allowed``.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if value not in allowed:
+        raise ValueError(f"{rule}: {option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
 class MomentState(NamedTuple):
@@ -118,10 +246,14 @@ class MomentState(NamedTuple):
     v_TP: Tensor
 
 
-def init_moments(theta_TP: Tensor) -> MomentState:
+def zero_steps(theta_TP: Tensor) -> Tensor:
+    """A count of steps for each row, at 0."""
+    return torch.zeros(theta_TP.shape[0], dtype=torch.int64, device=theta_TP.device)
+
+
+def init_moments(theta_TP: Tensor, sizes: tuple[int, ...]) -> MomentState:  # noqa: ARG001 - every rule is told
     """A zero :class:`MomentState` for rows ``theta_TP``."""
-    step_T = torch.zeros(theta_TP.shape[0], dtype=torch.int64, device=theta_TP.device)
-    return MomentState(step_T, torch.zeros_like(theta_TP), torch.zeros_like(theta_TP))
+    return MomentState(zero_steps(theta_TP), torch.zeros_like(theta_TP), torch.zeros_like(theta_TP))
 
 
 def select_rows(state: State, rows: Tensor) -> State:

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import qmc
 
-from adai import get_optimizer
 from study.space import to_unit, to_value
 from study.spec import DesignSpec, OptimizerSpec, StudySpec
 from workers.random import Purpose, uniform
@@ -15,7 +14,23 @@ from workers.random import Purpose, uniform
 #: The column of the unit cube that each hyperparameter reads. Shared between optimizers: point k has the same
 #: quantile of lr, of inertia (beta0, momentum, beta1), of beta2 and of weight decay for all of them. Adding an
 #: optimizer or an axis to a spec moves no other point.
-COLUMNS = {"lr": 0, "beta0": 1, "momentum": 1, "beta1": 1, "beta2": 2, "weight_decay": 3, "eps": 4}
+COLUMNS = {
+    "lr": 0,
+    "beta0": 1,
+    "momentum": 1,
+    "beta1": 1,
+    "beta2": 2,
+    "weight_decay": 3,
+    "eps": 4,
+    "final_lr": 5,
+    "gamma": 6,
+    "partial": 7,
+    "momentum_decay": 8,
+    "dampening": 9,
+    "cprop_beta": 10,
+    "cprop_c": 11,
+    "cprop_eps": 12,
+}
 #: More than are used: a further column would else move the points of every study.
 DIMENSIONS = 16
 
@@ -71,8 +86,7 @@ def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
 
 
 def _plan_optimizer(workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64]) -> list[PlannedTrial]:
-    rule = get_optimizer(optimizer.name).rule
-    defaults = {h.name: h.default for h in rule.hyperparameters} | optimizer.fixed
+    defaults = {h.name: h.default for h in optimizer.rule.hyperparameters} | optimizer.fixed
     units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
     trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
     for number, point in enumerate(points, start=1):

@@ -207,6 +207,7 @@ class Driver:
             study_seed=self._spec.study_seed,
             epochs=self._spec.epochs_of(first.workload),
             objective=self._spec.objective,
+            options=self._spec.optimizer(first.optimizer).options,
         )
 
     def _handle(self, event: PoolEvent) -> None:

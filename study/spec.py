@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from adai import Scale, get_optimizer, list_optimizers
+from adai import Scale, UpdateRule, get_optimizer, get_rule, list_optimizers
 from study.errors import SpecError
 from workers.messages import Objective
 from workers.workloads import get_workload, list_workloads
@@ -77,6 +77,8 @@ class OptimizerSpec(_Strict):
     """What varies: hyperparameter -> range. Empty means the catalog's search space, less what is fixed."""
     fixed: dict[str, float] = {}
     """What is held: hyperparameter -> value. Everything else keeps its default."""
+    options: dict[str, bool | int | float | str] = {}
+    """Which variant of the optimizer, such as `keep_num = 20` of `adashift`; without it, the usual one."""
 
     @field_validator("name")
     @classmethod
@@ -94,16 +96,33 @@ class OptimizerSpec(_Strict):
         if data.get("axes", {}) != {} or not isinstance(fixed, dict):
             return data
         space = get_optimizer(data["name"]).search_space
+        try:
+            known = {h.name for h in get_rule(data["name"], **data.get("options", {})).hyperparameters}
+        except (TypeError, ValueError, AttributeError):
+            known = set(space)  # what is wrong with the options is said when they are checked
         axes = {
             name: {"low": default.low, "high": default.high, "scale": default.scale}
             for name, default in space.items()
-            if name not in fixed
+            if name not in fixed and name in known
         }
         return {**data, "axes": axes}
 
     @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        try:
+            get_rule(self.name, **self.options)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def rule(self) -> UpdateRule:
+        """The optimizer's update rule in the variant that the options choose."""
+        return get_rule(self.name, **self.options)
+
+    @model_validator(mode="after")
     def _check_hyperparameters(self) -> Self:
-        rule = get_optimizer(self.name).rule
+        rule = self.rule
         allowed = tuple(hyperparameter.name for hyperparameter in rule.hyperparameters)
         for name in (*self.axes, *self.fixed):
             _check_known(f"hyperparameter of {self.name}", name, allowed)
@@ -180,6 +199,9 @@ class StudySpec(_Strict):
     def hash(self) -> str:
         """SHA-256 over everything that can change a number: all fields but the description."""
         content = self.model_dump(mode="json", exclude={"description"})
+        for optimizer in content["optimizers"]:
+            if not optimizer["options"]:  # specs stored before there were options keep their hash
+                del optimizer["options"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -1,7 +1,7 @@
 """What crosses the wire between the driver and its workers: plain frozen data, no tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -33,6 +33,7 @@ class TrialBatch:
         study_seed: Keys all randomness, with the seed index.
         epochs: Passes over the training set.
         objective: The metric that becomes the trial's value.
+        options: Which variant of the update rule.
     """
 
     batch_id: int
@@ -44,6 +45,7 @@ class TrialBatch:
     study_seed: int
     epochs: int
     objective: Objective
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

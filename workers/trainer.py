@@ -54,7 +54,7 @@ def train_batch(
         host=platform.node(),
         pid=os.getpid(),
         device=device,
-        engine=training.engine.name,
+        engine=training.engine_name,
         torch_version=str(torch.__version__),
     )
     outcomes = tuple(training.outcomes[run_id] for run_id in batch.run_ids)
@@ -73,13 +73,13 @@ class _Training:
     ) -> None:
         self.batch = batch
         self.workload: Workload = get_workload(batch.workload)
-        self.rule: UpdateRule = get_rule(batch.optimizer)
+        self.rule: UpdateRule = get_rule(batch.optimizer, **batch.options)
         self.data = _place(self.workload.load_data(), device, dtype)
         self.cap = chance_level(batch.objective, self.data)
         model = self.workload.build_model(self.data)
         theta_TP = initial_rows(model, study_seed=batch.study_seed, seeds=batch.seeds, dtype=dtype, device=device)
         self.engine = make_engine(model, theta_TP)
-        self.state = self.rule.init(theta_TP)
+        self.state = self.rule.init(theta_TP, [parameter.numel() for parameter in model.parameters()])
         self.hyperparameters = {
             name: torch.tensor(values, dtype=torch.float64, device=device)
             for name, values in batch.hyperparameters.items()
@@ -88,6 +88,12 @@ class _Training:
         self.rows: list[int] = list(range(len(batch.run_ids)))
         self.seconds = 0.0
         self.outcomes: dict[int, RunOutcome] = {}
+
+    @property
+    def engine_name(self) -> str:
+        """The engine, and whether the update rule's step is compiled here: its numbers are rounded differently."""
+        compiled = self.rule.is_compiled_for(self.engine.theta_TP, self.engine.grad_TP)
+        return f"{self.engine.name}, {'compiled' if compiled else 'plain'} step"
 
     def run_epoch(self, epoch: int) -> EpochMetrics:
         """Train one epoch and validate."""

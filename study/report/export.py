@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import polars as pl
 
-from adai import get_optimizer
 from study.errors import OutputError
 from study.report.robustness import RobustnessTable, Share
 from study.report.trials import summarize_trials
@@ -160,7 +159,7 @@ def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
 def _hyperparameter_names(study: StudyRecord) -> Sequence[str]:
     """All hyperparameters of the study's optimizers, axes first, in the spec's order."""
     axes = [axis for optimizer in study.spec.optimizers for axis in optimizer.axes]
-    others = [h.name for o in study.spec.optimizers for h in get_optimizer(o.name).rule.hyperparameters]
+    others = [h.name for o in study.spec.optimizers for h in o.rule.hyperparameters]
     return list(dict.fromkeys([*axes, *others]))
 
 

@@ -9,7 +9,7 @@ from adai import Scale, SearchRange, get_optimizer, get_rule, list_optimizers, l
 
 AXES = [(name, axis) for name in list_optimizers() for axis in get_optimizer(name).search_space]
 #: What the catalog promises: decades from the default to either end.
-HALF_WIDTHS = {"lr": 2, "beta2": 2, "beta0": 1, "beta1": 1, "momentum": 1}
+HALF_WIDTHS = {"lr": 2, "beta2": 2, "cprop_beta": 2, "beta0": 1, "beta1": 1, "momentum": 1, "cprop_c": 1}
 
 
 def on_scale(value: float, scale: Scale) -> float:
@@ -64,7 +64,7 @@ def test_adai_comes_first() -> None:
 def test_entry_says_what_it_is_and_where_it_was_published(name: str) -> None:
     entry = get_optimizer(name)
     assert entry.name == name
-    assert entry.title.lower().startswith(name)
+    assert entry.title.lower().replace("-", "_").startswith(name)
     assert any(str(year) in entry.citation for year in range(1960, 2030))
 
 
@@ -79,3 +79,29 @@ def test_looking_up_an_unknown_name_lists_the_known_ones(lookup: Callable[[str],
         lookup("adaii")
     for name in list_optimizers():
         assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_settings_of_publications_are_valid_and_say_where_they_stand(name: str) -> None:
+    entry = get_optimizer(name)
+    for setting in entry.paper_settings:
+        assert setting.values
+        for hyperparameter, value in setting.values.items():
+            assert entry.rule.hyperparameter(hyperparameter).allows(value)
+        assert setting.task
+        assert setting.source
+    assert len({repr(setting) for setting in entry.paper_settings}) == len(entry.paper_settings)
+
+
+def test_the_adai_authors_notebook_gives_the_settings_that_it_has() -> None:
+    found = {
+        name: [s.values for s in get_optimizer(name).paper_settings if "Adai_cifar10_demo.ipynb" in s.source]
+        for name in list_optimizers()
+    }
+    assert {name: values for name, values in found.items() if values} == {
+        "adai": [{"lr": 1.0, "weight_decay": 5e-4}, {"lr": 0.1, "weight_decay": 5e-4}],
+        "sgd": [{"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}],
+        "adam": [{"lr": 1e-4, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 5e-4}],
+        "adamw": [{"lr": 1e-4, "weight_decay": 0.1}],
+        "amsgrad": [{"lr": 1e-4, "weight_decay": 5e-4}],
+    }

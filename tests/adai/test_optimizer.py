@@ -203,6 +203,9 @@ def test_defaults_are_those_of_the_authors_code() -> None:
             "weight_decay": 0.0,
             "decoupled": cls is AdaiW,
             "maximize": False,
+            "fused": None,
+            "capturable": False,
+            "running_v_bar": False,
         }
 
 

@@ -8,10 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from adai import Adai, AdaiW, get_rule
+from adai import Adai, AdaiV2, AdaiW, get_rule
 
 VECTORS = Path(__file__).parents[1] / "assets" / "vectors"
 CASES = tuple(sorted(path.stem for path in VECTORS.glob("adai__*.json")))
+CASES_V2 = tuple(sorted(path.stem for path in VECTORS.glob("adaiv2__*.json")))
+#: Every way to take a step must follow the recorded paths.
+WAYS: dict[str, dict[str, bool]] = {
+    "compiled": {"fused": True},
+    "plain": {"fused": False},
+    "capturable": {"capturable": True},
+    "running mean": {"fused": True, "running_v_bar": True},
+}
+every_way = pytest.mark.parametrize("way", WAYS)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
@@ -69,46 +78,57 @@ def flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def test_the_six_recorded_cases_are_there() -> None:
+def test_the_recorded_cases_are_there() -> None:
     assert len(CASES) == 6
+    assert {Vector(case).hyperparameters["dampening"] for case in CASES_V2} == {1.0, 0.5, 0.0}
     vectors = [Vector(case) for case in CASES]
     assert sum(vector.decoupled for vector in vectors) == 1
     assert sum(vector.dtype is torch.float32 for vector in vectors) == 1
     assert sum(not vector.gradients_always_exist for vector in vectors) == 1
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_adai_follows_the_authors_code(case: str) -> None:
+def class_of(case: str) -> type[Adai] | type[AdaiV2]:
+    return AdaiV2 if case in CASES_V2 else Adai
+
+
+@every_way
+@pytest.mark.parametrize("case", CASES + CASES_V2)
+def test_the_class_follows_the_authors_code(case: str, way: str) -> None:
     vector = Vector(case)
     parameters = vector.parameters()
-    vector.assert_followed_by(Adai(parameters, **vector.hyperparameters), parameters)
+    vector.assert_followed_by(class_of(case)(parameters, **vector.hyperparameters, **WAYS[way]), parameters)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_adai_follows_the_authors_code_with_every_parameter_in_its_own_group(case: str) -> None:
+@every_way
+@pytest.mark.parametrize("case", CASES + CASES_V2)
+def test_the_class_follows_the_authors_code_with_every_parameter_in_its_own_group(case: str, way: str) -> None:
     vector = Vector(case)
     parameters = vector.parameters()
     groups = [{"params": [parameter], **vector.hyperparameters} for parameter in parameters]
-    vector.assert_followed_by(Adai(groups, lr=123.0), parameters)
+    vector.assert_followed_by(class_of(case)(groups, lr=123.0, **WAYS[way]), parameters)
 
 
+@every_way
 @pytest.mark.parametrize("case", [case for case in CASES if Vector(case).decoupled])
-def test_adaiw_follows_the_authors_decoupled_code(case: str) -> None:
+def test_adaiw_follows_the_authors_decoupled_code(case: str, way: str) -> None:
     vector = Vector(case)
     parameters = vector.parameters()
     hyperparameters = {k: v for k, v in vector.hyperparameters.items() if k != "decoupled"}
-    vector.assert_followed_by(AdaiW(parameters, **hyperparameters), parameters)
+    vector.assert_followed_by(AdaiW(parameters, **hyperparameters, **WAYS[way]), parameters)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if Vector(case).gradients_always_exist])
-def test_every_row_of_the_rule_follows_the_authors_code(case: str) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("case", [case for case in CASES + CASES_V2 if Vector(case).gradients_always_exist])
+def test_every_row_of_the_rule_follows_the_authors_code(case: str, compiled: bool) -> None:
     vector = Vector(case)
-    rule = get_rule("adaiw" if vector.decoupled else "adai")
+    rule = get_rule("adaiv2" if case in CASES_V2 else "adaiw" if vector.decoupled else "adai")
     rows = 3
     theta_TP = flat(vector.initial).repeat(rows, 1)
     state = rule.init(theta_TP)
     hyperparameters = vector.row_hyperparameters(rows)
+    assert rule.is_compiled_for(theta_TP, theta_TP)
+    update_ = rule.update_ if compiled else rule.plain_update_
     for gradients, expected in zip(vector.gradients, vector.after, strict=True):
-        rule.update_(theta_TP, flat(gradients).repeat(rows, 1), state, hyperparameters)
+        update_(theta_TP, flat(gradients).repeat(rows, 1), state, hyperparameters)
         for row in theta_TP:
             vector.assert_equal(row, flat(expected))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adai import list_optimizers
+from adai import get_optimizer, get_rule, list_optimizers
 from study.errors import SpecError
 from study.spec import AxisSpec, StudySpec, load_spec, parse_spec
 from study.specs import list_shipped_specs, read_shipped_spec, read_starter_spec
@@ -24,6 +24,9 @@ fixed = { weight_decay = 5e-4 }
 lr = { low = 1e-2, high = 10, scale = "log" }
 beta2 = { low = 0.5, high = 0.999, scale = "log1m" }
 """
+
+#: As version 0.1.0 computed it.
+GOOD_HASH = "2874f3694e60b3ea316c06126a0e53aeefaba2ffc20b560b33d04671caa04e49"
 
 #: (what is replaced, by what, words that the message must have)
 MISTAKES = {
@@ -46,6 +49,21 @@ MISTAKES = {
         "beta2 = 1 is outside adai's range [0, 1)",
     ),
     "axis and fixed": ("weight_decay =", "lr =", "lr is both an axis and fixed; keep one of the two"),
+    "unknown option": (
+        "fixed =",
+        "options = { dampening = 1 }\nfixed =",
+        "adai has no option 'dampening'; it has none",
+    ),
+    "option out of range": (
+        'name = "adai"',
+        'name = "adashift"\noptions = { reduce = "median" }',
+        "adashift: reduce must be one of 'max', 'mean', 'none', not 'median'",
+    ),
+    "option of a wrong type": (
+        'name = "adai"',
+        'name = "adashift"\noptions = { keep_num = "ten" }',
+        "adashift: keep_num must be",
+    ),
     "no seeds": ("seeds = 3", "seeds = 0", "seeds: Input should be greater than or equal to 1, not 0"),
     "seeds that are no number": ("seeds = 3", 'seeds = "3"', "seeds: Input should be a valid integer, not '3'"),
     "no points": ("points = 8", "points = 0", "design.points: Input should be greater than or equal to 1"),
@@ -114,9 +132,30 @@ def test_an_optimizer_without_axes_gets_the_catalogs_written_into_the_spec() -> 
     assert spec.optimizer("sgd").axes == {"lr": AxisSpec(low=1e-3, high=10.0, scale="log")}
 
 
+def test_options_choose_the_variant_and_its_hyperparameters() -> None:
+    text = GOOD + '[[optimizers]]\nname = "cprop"\noptions = { inner = "sgd", cdf = "normal" }\n'
+    optimizer = parse_spec(text, source="my.toml").optimizer("cprop")
+    assert optimizer.rule is get_rule("cprop", inner="sgd", cdf="normal")
+    names = {hyperparameter.name for hyperparameter in optimizer.rule.hyperparameters}
+    assert "momentum" in names
+    assert set(optimizer.axes) == set(get_optimizer("cprop").search_space) & names
+
+
+def test_options_make_another_study_and_their_absence_does_not() -> None:
+    text = GOOD + '[[optimizers]]\nname = "adashift"\n'
+    usual, same, other = (
+        parse_spec(text + more, source="my.toml") for more in ("", "options = {}\n", "options = { keep_num = 3 }\n")
+    )
+    assert usual.hash == same.hash != other.hash
+
+
+def test_a_spec_stored_before_there_were_options_keeps_its_hash() -> None:
+    assert parse_spec(GOOD, source="my.toml").hash == GOOD_HASH
+
+
 @pytest.mark.parametrize("wrong", ["false", "[]", '""', "0"])
 def test_axes_and_fixed_of_a_wrong_type_are_not_taken_for_absent(wrong: str) -> None:
-    for field in ("axes", "fixed"):
+    for field in ("axes", "fixed", "options"):
         text = f'name = "x"\nworkloads = ["digits-mlp"]\n[[optimizers]]\nname = "sgd"\n{field} = {wrong}\n'
         with pytest.raises(SpecError, match=rf"optimizers\[0\]\.{field}: must be a table with keys"):
             parse_spec(text, source="my.toml")

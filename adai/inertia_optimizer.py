@@ -1,0 +1,328 @@
+"""Adai, AdaiW and AdaiV2 as ``torch.optim.Optimizer`` classes: one v_bar over all parameters of all groups."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from adai.inertia import accumulate_second_moment_, inertia_step_, relative_second_moment
+from adai.optimizer import Group, RuleOptimizer, state_dtype, step_tensor
+
+#: State of a parameter beside ``step``, named as in the authors' class so that its checkpoints load.
+_TENSORS = ("exp_avg", "exp_avg_sq", "beta1_prod")
+
+
+class InertiaOptimizer(RuleOptimizer):
+    """What the three classes share: the step, plain or compiled, with one v_bar over all parameters."""
+
+    beta_names = ("beta0", "beta2")
+
+    def _step(self, work: list[tuple[Group, Tensor]]) -> None:
+        if not work:
+            return
+        # v_bar is one, so it is all or none; all of them are asked, so that fused=True is heard.
+        taken = [self._takes_kernel(group, parameter) for group, parameter in work]
+        if all(taken):
+            self._step_segments()
+        else:
+            self._segments.clear()  # their running v_bar goes on only from a step that they took
+            _step_plainly([(self._state_of(group, parameter), group, parameter) for group, parameter in work])
+
+    def _why_plain(self, group: Group, parameter: Tensor) -> str:
+        others = [p for g in self.param_groups for p in g["params"] if p.grad is not None]
+        if any(p.dtype is not parameter.dtype or p.device != parameter.device for p in others):
+            return "parameters of several dtypes or devices share one v_bar"
+        if parameter.is_cuda:
+            return _why_not_on_cuda(group, parameter)
+        if group["capturable"]:
+            return "capturable=True keeps the step from reading its count, which the compiled step on the CPU does"
+        return super()._why_plain(group, parameter)
+
+    def _step_segments(self) -> None:
+        # Parameters that once had a gradient stay among the segments while they have none.
+        members = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None or self.state.get(p)]
+        self._run(self.segments_of(None, members, _TENSORS))
+
+    def new_segments(
+        self,
+        parameters: Sequence[Tensor],
+        states: Sequence[dict[str, Any]],
+        groups: Sequence[int],
+        arrays: Sequence[str],
+    ) -> Any:
+        """Segments on the CPU or on CUDA, where the parameters are."""
+        if parameters[0].is_cuda:
+            from adai.inertia_cuda import CudaSegments  # Triton is not everywhere
+
+            return CudaSegments(parameters, states, groups, arrays)
+        return super().new_segments(parameters, states, groups, arrays)
+
+    def _step_again(self) -> bool:
+        segments = self._segments.get(None)
+        if segments is None or torch.compiler.is_compiling():
+            return False
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        for group in self.param_groups:
+            if group["fused"] is False or (group["capturable"] and not parameters[0].is_cuda):
+                return False
+        if not segments.hold(parameters, self.state.values()):
+            return False
+        try:
+            self._run(segments)
+        except RuntimeError:
+            return False  # a gradient has no address: the long way says what is wrong with it
+        return True
+
+    def _run(self, segments: Any) -> None:
+        gradients = [parameter.grad for parameter in segments.parameters]
+        if segments.parameters[0].is_cuda:
+            # A learning rate on the device stays there: reading it would wait.
+            lr = [group["lr"] for group in self.param_groups]
+            numbers = [{**g, "lr": 0.0} if isinstance(g["lr"], Tensor) else g for g in self.param_groups]
+            segments.step_inertia(gradients, [self.kernel_values(group) for group in numbers], lr)
+            return
+        rows = [self.kernel_values(group) for group in self.param_groups]
+        segments.run("inertia_tensors", 0, gradients, rows, running_v_bar=self.defaults["running_v_bar"])
+
+    def kernel_values(self, group: Group) -> tuple[float, ...]:
+        """The rule's hyperparameters, dampening, whether decay is decoupled, and whether the group maximizes."""
+        *own, maximize = super().kernel_values(group)
+        dampening = () if "dampening" in group else (1.0,)
+        return (*own, *dampening, float(group["decoupled"]), maximize)
+
+    def _state_of(self, group: Group, parameter: Tensor) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            state["step"] = step_tensor(0, group, parameter)
+            for name in _TENSORS:
+                start = torch.ones_like if name == "beta1_prod" else torch.zeros_like
+                state[name] = start(parameter, dtype=state_dtype(parameter))
+        return state
+
+
+class Adai(InertiaOptimizer):
+    """Adaptive inertia (Xie et al., ICML 2022, Algorithm 2).
+
+    Like the authors' code, ``v_bar`` is one mean over every element, of every parameter group, that has a gradient
+    in this step; parameters without a gradient are skipped and their step count stays. Unlike it: closures may call
+    ``backward``; ``p.grad`` is never changed; float16 and bfloat16 parameters keep float32 state; a step in which all
+    gradients are zero, or none exists, moves nothing (there: NaN, ZeroDivisionError).
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate, 0 or more. The authors advise that of SGD without momentum, or 10 times that of SGD with
+            momentum 0.9.
+        betas: ``(beta0, beta2)``: inertia sensitivity, 0 or more without an upper bound; decay of the second
+            moment, in [0, 1).
+        eps: Inertia bound: mu is at most ``1 - eps``; 0 or more.
+        weight_decay: Weight decay, 0 or more.
+        decoupled: Shrink weights by ``1 - lr * weight_decay`` (AdaiW) instead of adding to the gradient.
+        maximize: Ascend instead of descend.
+        fused: Take the step in compiled passes over memory: True insists, False refuses, None does so where a C
+            compiler is at hand and all parameters are contiguous, on the CPU, and all float32 or all float64. On CUDA
+            (Triton kernels) only True does.
+        capturable: Keep step counts on the parameters' device and never wait for it, so that a CUDA graph can capture
+            the step.
+        running_v_bar: Keep v_bar as a running mean of the mean squared gradient, which saves a pass over v, in the
+            compiled step on the CPU. Equal to the exact one but for rounding while all parameters have had a gradient
+            in the same number of steps and have one beta2; otherwise the exact mean is taken.
+
+    Raises:
+        TypeError: A hyperparameter is not a number.
+        ValueError: A hyperparameter is out of its range.
+    """
+
+    rule_name = "adai"
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor,
+        betas: tuple[float, float] = (0.1, 0.99),
+        eps: float = 1e-3,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        *,
+        maximize: bool = False,
+        fused: bool | None = None,
+        capturable: bool = False,
+        running_v_bar: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled": decoupled,
+            "maximize": maximize,
+            "fused": fused,
+            "capturable": capturable,
+            "running_v_bar": running_v_bar,
+        }
+        super().__init__(params, defaults)
+
+
+class AdaiW(Adai):
+    """Adai with decoupled weight decay; identical in effect to AdaiS (stable weight decay) of the same authors.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: As in :class:`Adai`, like the others.
+        betas: ``(beta0, beta2)``.
+        eps: Inertia bound.
+        weight_decay: Weights shrink by ``1 - lr * weight_decay`` before each step.
+        maximize: Ascend instead of descend.
+        fused: Take the step in compiled passes over memory.
+        capturable: Let CUDA graphs capture the step.
+        running_v_bar: Keep v_bar as a running mean.
+    """
+
+    rule_name = "adaiw"
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor,
+        betas: tuple[float, float] = (0.1, 0.99),
+        eps: float = 1e-3,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        fused: bool | None = None,
+        capturable: bool = False,
+        running_v_bar: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            decoupled=True,
+            maximize=maximize,
+            fused=fused,
+            capturable=capturable,
+            running_v_bar=running_v_bar,
+        )
+
+
+class AdaiV2(InertiaOptimizer):
+    """Adai with damped inertia (the authors' ``AdaiV2``, 2022; not in the paper).
+
+    ::
+
+        mu    = clip(1 - beta0 (v_hat / v_bar)^(1 / (3 - 2 dampening)), 0, 1 - eps)
+        m     = mu m + (1 - mu)^dampening g
+        theta = theta - lr beta0^(1 - dampening) m / (1 - mu_prod)
+
+    With dampening 1 it is AdaiW, bit for bit.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: As in :class:`Adai`, like the others.
+        betas: ``(beta0, beta2)``.
+        eps: Inertia bound.
+        weight_decay: Weight decay.
+        dampening: In [0, 1]; less damps the gradients' weight less, and towards 0 the moment becomes adaptive.
+        decoupled: Whether weight decay is decoupled.
+        maximize: Ascend instead of descend.
+        fused: Take the step in compiled passes over memory.
+        capturable: Let CUDA graphs capture the step.
+        running_v_bar: Keep v_bar as a running mean.
+    """
+
+    rule_name = "adaiv2"
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor,
+        betas: tuple[float, float] = (0.1, 0.99),
+        eps: float = 1e-3,
+        weight_decay: float = 0.0,
+        dampening: float = 1.0,
+        decoupled: bool = True,
+        *,
+        maximize: bool = False,
+        fused: bool | None = None,
+        capturable: bool = False,
+        running_v_bar: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "dampening": dampening,
+            "decoupled": decoupled,
+            "maximize": maximize,
+            "fused": fused,
+            "capturable": capturable,
+            "running_v_bar": running_v_bar,
+        }
+        super().__init__(params, defaults)
+
+
+def _why_not_on_cuda(group: Group, parameter: Tensor) -> str:
+    if not group["fused"]:
+        return "its kernels for CUDA were tried in an interpreter only, so they are taken only when asked for"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if parameter.dtype not in (torch.float32, torch.float64) or not parameter.is_contiguous():
+        return "its kernels for CUDA take contiguous float32 and float64 parameters"
+    return ""
+
+
+def _step_plainly(work: Sequence[tuple[dict[str, Any], Group, Tensor]]) -> None:
+    """The step in torch operations: two passes over all parameters, and v_bar between."""
+    items = [_prepare(*member) for member in work]
+    v_hat_sum = torch.stack([item["v_hat"].sum().to(items[0]["v_hat"]) for item in items]).sum()
+    v_bar = v_hat_sum / sum(item["v_hat"].numel() for item in items)
+    for item in items:
+        _move(item, v_bar.to(item["v_hat"]))
+
+
+def _prepare(state: dict[str, Any], group: Group, parameter: Tensor) -> dict[str, Any]:
+    """First pass over one parameter: step count, weight decay, second moment."""
+    state["step"] += 1
+    assert parameter.grad is not None  # noqa: S101 - narrows the type: the caller skips parameters without one
+    grad = parameter.grad.to(state_dtype(parameter))
+    theta = parameter.to(state_dtype(parameter))
+    if group["maximize"]:
+        grad = -grad
+    if group["weight_decay"] != 0 and group["decoupled"]:
+        theta.mul_(1 - group["lr"] * group["weight_decay"])
+    elif group["weight_decay"] != 0:
+        grad = grad.add(theta, alpha=group["weight_decay"])
+    beta2 = group["betas"][1]
+    accumulate_second_moment_(state["exp_avg_sq"], grad, beta2)
+    v_hat = state["exp_avg_sq"] / _bias_correction(beta2, state["step"], group)
+    return {"parameter": parameter, "theta": theta, "grad": grad, "v_hat": v_hat, "state": state, "group": group}
+
+
+def _bias_correction(beta2: float, step: Tensor, group: Group) -> float | Tensor:
+    """``1 - beta2^t`` in float64; on the device where reading the step count would wait for it."""
+    if group["capturable"] or torch.compiler.is_compiling():
+        return 1 - torch.full_like(step, beta2, dtype=torch.float64) ** step
+    return 1 - beta2 ** int(step)
+
+
+def _move(item: dict[str, Any], v_bar: Tensor) -> None:
+    """Second pass over one parameter: inertia, momentum, movement."""
+    group, state, theta = item["group"], item["state"], item["theta"]
+    inertia_step_(
+        theta,
+        item["grad"],
+        relative_second_moment(item["v_hat"], v_bar),
+        state["exp_avg"],
+        state["beta1_prod"],
+        lr=group["lr"],
+        beta0=group["betas"][0],
+        inertia_bound=1 - group["eps"],
+        dampening=group.get("dampening"),
+    )
+    if theta is not item["parameter"]:
+        item["parameter"].copy_(theta)
