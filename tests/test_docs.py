@@ -1,5 +1,7 @@
 """The documentation: complete, up to date, and every link, command and example in it works."""
 
+import ast
+import inspect
 import itertools
 import json
 import os
@@ -16,10 +18,13 @@ from typing import Any
 import click
 import polars as pl
 import pytest
+import torch
 from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
-from adai import get_optimizer, list_optimizers
+import adai
+from adai import Adai, get_optimizer, get_rule, list_optimizers, schedules
+from adai.optimizer import RuleOptimizer
 from study.cli import main
 from study.design import COLUMNS
 from study.driver import MAX_ATTEMPTS
@@ -238,7 +243,7 @@ def test_no_workload_is_documented_that_does_not_exist() -> None:
 @pytest.mark.parametrize("name", list_optimizers())
 def test_every_hyperparameter_is_documented_with_default_range_and_source(name: str) -> None:
     entry = get_optimizer(name)
-    table = {names(row[0])[0]: row for row in rows(section("optimizers.md", name))}
+    table = {names(row[0])[0]: row for row in rows(section("optimizers.md", name), "hyperparameter")}
     assert list(table) == [h.name for h in entry.rule.hyperparameters]
     for h in entry.rule.hyperparameters:
         _, default, valid, search, source = table[h.name]
@@ -258,6 +263,138 @@ def test_every_optimizer_is_documented_with_its_citation(name: str) -> None:
     text = " ".join(section("optimizers.md", name).split())
     assert get_optimizer(name).citation in text
     assert "```text" in text, "its update rule"
+
+
+def test_the_optimizers_are_documented_in_the_catalogs_order_and_counted() -> None:
+    text = read("optimizers.md")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert tuple(headings[: len(list_optimizers())]) == list_optimizers()
+    assert not {*headings[len(list_optimizers()) :]} & {*list_optimizers()}
+    assert text.startswith(f"# Optimizers\n\n{len(list_optimizers())} optimizers, ")
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_every_option_is_documented_with_its_default_and_values(name: str) -> None:
+    options = get_rule(name).options
+    table = rows(section("optimizers.md", name), "option")
+    assert [names(row[0]) for row in table] == [[option] for option in options]
+    for row, (option, default) in zip(table, options.items(), strict=True):
+        assert [ast.literal_eval(value) for value in names(row[1])] == [default]
+        assert {ast.literal_eval(value) for value in names(row[2])} == set(allowed_values(name, option, default))
+
+
+def allowed_values(name: str, option: str, default: object) -> list[object]:
+    """The values between which an option chooses; none where it is a number or another rule."""
+    if isinstance(default, bool):
+        return [True, False]
+    if not isinstance(default, str) or default in list_optimizers():
+        return []
+    with pytest.raises(ValueError, match="must be one of") as refusal:
+        get_rule(name, **{option: "no such value"})
+    return list(re.findall(r"'([^']+)'", str(refusal.value).partition(", not ")[0]))
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_every_setting_of_a_publication_is_documented_with_task_and_source(name: str) -> None:
+    expected = [
+        [", ".join(f"`{key}` {value:g}" for key, value in setting.values.items()), setting.task, setting.source]
+        for setting in get_optimizer(name).paper_settings
+    ]
+    assert rows(section("optimizers.md", name), "setting") == expected
+
+
+def test_the_compiled_rules_are_those_that_are_named() -> None:
+    text = section("optimizers.md", "Compiled steps")
+    compiled = [name for name in list_optimizers() if get_rule(name).kernel is not None]
+    first = text.strip().partition("\n\n")[0]
+    assert names(first) == compiled
+    assert first.startswith(f"{len(compiled)} of the {len(list_optimizers())} have a compiled step")
+
+
+def test_every_class_is_documented_with_its_rule_and_options() -> None:
+    table = {names(row[0])[0]: row for row in rows(section("optimizers.md", "In your own training loop"), "class")}
+    classes = {name: getattr(adai, name) for name in adai.__all__}
+    optimizers = {
+        name: cls for name, cls in classes.items() if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)
+    }
+    assert set(table) == set(optimizers)
+    for name, cls in optimizers.items():
+        _, rule, options = table[name]
+        assert set(names(options)) <= set(get_rule(names(rule)[0]).options) | set(inspect.signature(cls).parameters)
+        if issubclass(cls, RuleOptimizer):
+            assert names(rule) == [cls.rule_name]
+            assert set(cls.option_names) <= set(names(options))
+
+
+# Adai
+
+
+def python_blocks(text: str) -> list[str]:
+    return [match[2] for match in _FENCE.finditer(text) if match[1] == "python"]
+
+
+def run_example(code: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code, "example", "exec"), namespace)  # noqa: S102 - our own documentation
+    return namespace
+
+
+def test_the_first_example_with_adai_has_ten_lines_at_most_and_lowers_the_loss() -> None:
+    code = python_blocks(read("adai.md"))[0]
+    assert "Adai(" in code
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    losses = run_example(code)["losses"]
+    assert losses[-1] < losses[0] / 10
+
+
+def test_the_example_with_rows_steps_each_by_its_own_rate_and_drops_what_has_diverged() -> None:
+    (code,) = python_blocks(section("adai.md", "Rows: many runs at once"))
+    found = run_example(code)
+    assert found["kept"].tolist() == [True, True, True, False]
+    still, slow, fast = found["theta_TP"].square().sum(dim=1).tolist()
+    assert still == 10
+    assert max(slow, fast) < still
+    assert {len(tensor) for tensor in (*found["state"], *found["values"].values())} == {3}
+
+
+def test_the_example_with_a_schedule_lowers_the_loss_and_ends_with_a_rate_of_zero() -> None:
+    (code,) = python_blocks(section("adai.md", "Learning rate schedules"))
+    found = run_example(code)
+    assert found["weight"].square().sum() < 1e-3
+    assert found["optimizer"].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def signature_of(function: Any) -> str:
+    """A function's call with its defaults, as people write it."""
+    parameters = inspect.signature(function).parameters.values()
+    return ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters)
+
+
+def test_every_schedule_is_documented_with_its_defaults() -> None:
+    functions = {
+        name: function
+        for name, function in vars(schedules).items()
+        if inspect.isfunction(function) and function.__module__ == schedules.__name__ and not name.startswith("_")
+    }
+    expected = [f"{name}({signature_of(function)})" for name, function in functions.items()]
+    assert first_names(section("adai.md", "Learning rate schedules"), "schedule") == expected
+
+
+def test_every_argument_of_adai_is_documented_with_its_default() -> None:
+    table = {names(row[0])[0]: row[1] for row in rows(section("adai.md", "The algorithm"), "argument")}
+    parameters = inspect.signature(Adai).parameters
+    assert list(table) == list(parameters)
+    for name, parameter in parameters.items():
+        assert table[name] == ("required" if parameter.default is parameter.empty else f"`{parameter.default!r}`")
+
+
+def test_the_state_of_adai_is_documented() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    optimizer = Adai([parameter], lr=1.0)
+    optimizer.step()
+    documented = first_names(section("adai.md", "Differences from the conventions of torch.optim"), "state")
+    assert documented == list(optimizer.state[parameter])
 
 
 # Reports
@@ -389,7 +526,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_every_python_example_runs(code: str) -> None:
-    exec(compile(code, "example", "exec"), {"__name__": "example"})  # noqa: S102 - our own documentation
+    run_example(code)
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
