@@ -274,7 +274,7 @@ _ENTRIES = (
             ),
         ),
     ),
-    OptimizerEntry(CPROP, "CProp around AdamW", _CPROP_PAPER, _cprop_space(1e-3)),
+    OptimizerEntry(CPROP, "CProp wrapper", _CPROP_PAPER, _cprop_space(1e-3)),
     OptimizerEntry(CPROP_SGD, "CProp-SGD", _CPROP_PAPER, _cprop_space(1e-1)),
     OptimizerEntry(
         CPROP_ADAM,

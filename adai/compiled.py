@@ -100,7 +100,8 @@ class Kernel:
         others = [getattr(state, name) for name in names]
         return (
             all(tensor.dtype is theta_TP.dtype for tensor in arrays)
-            and (self.step_rows is not None or all(_is_like(tensor, theta_TP) for tensor in arrays))
+            and all(_is_like(tensor, theta_TP) for tensor in arrays if self.step_rows is None)
+            and arrays[0].shape[-1] == theta_TP.shape[1]
             and all(len(tensor) == len(theta_TP) and tensor.is_contiguous() for tensor in [*arrays, *others])
             and all(tensor.device == theta_TP.device for tensor in [*arrays, *others])
         )

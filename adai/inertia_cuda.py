@@ -133,12 +133,13 @@ class CudaSegments:
     def _upload(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self._device)
 
-    def hold(self, parameters: Sequence[Tensor], states: Iterable[dict[str, Any]]) -> bool:
-        """Whether these are the parameters and states, in this order, and still lie where they lay."""
+    def hold(self, parameters: Sequence[Tensor], states: Iterable[dict[str, Any]], groups: Sequence[int]) -> bool:
+        """Whether these are the parameters, states and groups, in this order, and still lie where they lay."""
         states = list(states)
         return (
             len(parameters) == len(self.parameters)
             and len(states) == len(self._states)
+            and groups == self._groups
             and all(map(is_, parameters, self.parameters))
             and all(map(is_, states, self._states))
             and list(map(Tensor.data_ptr, parameters)) == self._theta
@@ -159,7 +160,7 @@ class CudaSegments:
             rows: For each group lr, beta0, beta2, eps, weight decay, dampening, decoupled and maximize.
             lr: The learning rate of each group, a number or a tensor on the device.
         """
-        kept = [gradient if gradient is None else gradient.contiguous() for gradient in gradients]
+        kept = [gradient if gradient is None else gradient.contiguous().resolve_neg() for gradient in gradients]
         addresses = [0 if gradient is None else gradient.data_ptr() for gradient in kept]
         if addresses != self._gradients:
             self._gradients = addresses

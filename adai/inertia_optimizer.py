@@ -44,6 +44,9 @@ class InertiaOptimizer(RuleOptimizer):
     def _step_segments(self) -> None:
         # Parameters that once had a gradient stay among the segments while they have none.
         members = [(g, p) for g in self.param_groups for p in g["params"] if p.grad is not None or self.state.get(p)]
+        # Those with a gradient are alike; others may be of another precision or on another device.
+        like = next(p for _, p in members if p.grad is not None)
+        members = [(g, p) for g, p in members if p.dtype is like.dtype and p.device == like.device]
         self._run(self.segments_of(None, members, _TENSORS))
 
     def new_segments(
@@ -68,7 +71,8 @@ class InertiaOptimizer(RuleOptimizer):
         for group in self.param_groups:
             if group["fused"] is False or (group["capturable"] and not parameters[0].is_cuda):
                 return False
-        if not segments.hold(parameters, self.state.values()):
+        groups = [place for place, group in enumerate(self.param_groups) for _ in group["params"]]
+        if not segments.hold(parameters, self.state.values(), groups):
             return False
         try:
             self._run(segments)
@@ -92,6 +96,10 @@ class InertiaOptimizer(RuleOptimizer):
         *own, maximize = super().kernel_values(group)
         dampening = () if "dampening" in group else (1.0,)
         return (*own, *dampening, float(group["decoupled"]), maximize)
+
+    def state_sizes(self, group: Group, parameter: Tensor) -> dict[str, int]:  # noqa: ARG002 - others look at it
+        """Each tensor has the parameter's shape."""
+        return dict.fromkeys(_TENSORS, parameter.numel())
 
     def _state_of(self, group: Group, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from adai.compiled import library, why_unavailable
@@ -158,8 +159,10 @@ class RuleOptimizer(Optimizer):
             return f"{rule.name} has no compiled step"
         if parameter.device.type != "cpu":
             return f"it runs on the CPU, and a parameter is on {parameter.device}"
-        if not parameter.is_contiguous():
-            return "a parameter is not contiguous"
+        if type(parameter) not in (Tensor, Parameter):
+            return f"a parameter is a {type(parameter).__name__}, which may not lie in memory as a Tensor does"
+        if not parameter.is_contiguous() or parameter.is_neg():
+            return "a parameter is not contiguous, or a lazily negated view"
         if library(parameter.dtype) is None:
             return why_unavailable(parameter.dtype)
         grad = parameter.grad
@@ -187,12 +190,35 @@ class RuleOptimizer(Optimizer):
         """The segments for ``members``, those of the last step where nothing that they point at has changed."""
         parameters = [parameter for _, parameter in members]
         states = [self._state_of(group, parameter) for group, parameter in members]
+        place = {id(group): place for place, group in enumerate(self.param_groups)}
+        groups = [place[id(group)] for group, _ in members]
         segments = self._segments.get(key)
-        if segments is None or not segments.hold(parameters, states):
-            place = {id(group): place for place, group in enumerate(self.param_groups)}
-            groups = [place[id(group)] for group, _ in members]
+        if segments is None or not segments.hold(parameters, states, groups):
+            for (group, parameter), state in zip(members, states, strict=True):
+                self._fit_state(group, parameter, state, arrays)
             segments = self._segments[key] = self.new_segments(parameters, states, groups, arrays)
         return segments
+
+    def _fit_state(self, group: Group, parameter: Tensor, state: dict[str, Any], arrays: Sequence[str]) -> None:
+        """Give the state the parameter's precision and order: the kernel sees addresses only, as if it had them.
+
+        Raises:
+            RuntimeError: It has another size, so that the kernel would write beyond its end.
+        """
+        sizes = self.state_sizes(group, parameter)
+        for name in arrays:
+            if state[name].numel() != sizes[name]:
+                raise RuntimeError(
+                    f"{type(self).__name__}: {name} in the state of a parameter of shape {tuple(parameter.shape)} has "
+                    f"{state[name].numel()} elements instead of {sizes[name]}; delete its state, or load that of this "
+                    "model"
+                )
+            state[name] = state[name].to(parameter).contiguous()
+
+    def state_sizes(self, group: Group, parameter: Tensor) -> dict[str, int]:
+        """How many elements each tensor of a parameter's state has."""
+        shapes = self.rule_of(group).init(torch.empty(1, parameter.numel(), device="meta"))
+        return {field_name(name): field.numel() for name, field in shapes._asdict().items()}
 
     def new_segments(
         self,

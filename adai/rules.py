@@ -114,12 +114,11 @@ class UpdateRule:
             state: From :meth:`init`; changed.
             hyperparameters: A float64 tensor of shape (T,) for each of ``hyperparameters``.
         """
-        if (
-            self.kernel is not None
-            and self.kernel.takes(theta_TP, grad_TP, state)
-            and is_verified(self, theta_TP.dtype)
-        ):
-            self.kernel.step_rows_(theta_TP, grad_TP, state, [hyperparameters[h.name] for h in self.hyperparameters])
+        if len(theta_TP) == 0:
+            return
+        kernel = self.kernel
+        if kernel is not None and kernel.takes(theta_TP, grad_TP, state) and is_verified(self, theta_TP.dtype):
+            kernel.step_rows_(theta_TP, grad_TP, state, [hyperparameters[h.name] for h in self.hyperparameters])
         else:
             self.plain_update_(theta_TP, grad_TP, state, hyperparameters)
 

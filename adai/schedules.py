@@ -34,8 +34,9 @@ def step(milestones: Sequence[float] = (0.4, 0.8), factor: float = 0.1) -> Sched
     Raises:
         ValueError: An argument is out of its range.
     """
+    milestones = tuple(milestones)  # a list could change later
     if list(milestones) != sorted(set(milestones)) or not all(0 < milestone < 1 for milestone in milestones):
-        raise ValueError(f"step: milestones must increase and lie in (0, 1), not {tuple(milestones)}")
+        raise ValueError(f"step: milestones must increase and lie in (0, 1), not {milestones}")
     if not 0 < factor < math.inf:
         raise ValueError(f"step: factor must be above 0 and finite, not {factor!r}")
 
@@ -77,7 +78,7 @@ def warm_up(share: float, after: Schedule, start: float = 0.0) -> Schedule:
     def schedule(progress: float) -> float:
         done = _checked(progress)
         if done < share:
-            return start + (after(0.0) - start) * done / share
+            return start + (after(0.0) - start) * (done / share)
         return after((done - share) / (1 - share))
 
     return schedule

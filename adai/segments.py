@@ -51,8 +51,8 @@ class Segments:
         self._retired = torch.zeros(sum(-(-size // CHUNK) for size in sizes), dtype=torch.uint8)
         self._v_bar_running = torch.zeros(2, dtype=torch.float64)
 
-    def hold(self, parameters: Sequence[Tensor], states: Iterable[dict[str, Any]]) -> bool:
-        """Whether these are the parameters and states, in this order, and still lie where they lay.
+    def hold(self, parameters: Sequence[Tensor], states: Iterable[dict[str, Any]], groups: Sequence[int]) -> bool:
+        """Whether these are the parameters, states and groups, in this order, and still lie where they lay.
 
         Asked in every step, so it costs: into the states themselves it looks at both ends only. That sees what
         replaces all of them, as loading or moving an optimizer's state does.
@@ -61,6 +61,7 @@ class Segments:
         return (
             len(parameters) == len(self.parameters)
             and len(states) == len(self._states)
+            and groups == self._groups
             and all(map(is_, parameters, self.parameters))
             and all(map(is_, states, self._states))
             and list(map(Tensor.data_ptr, parameters)) == self._theta
@@ -131,7 +132,8 @@ def _addresses_of(gradients: Sequence[Tensor | None], dtype: torch.dtype) -> tup
     if set(map(attrgetter("dtype"), given)) - {dtype}:
         raise RuntimeError("a gradient has another precision than its parameter")
     kept = gradients
-    if not all(map(Tensor.is_contiguous, given)):
-        kept = [gradient if gradient is None else gradient.contiguous() for gradient in gradients]
+    # Autograd may leave a gradient lazily negated (through conj), whose memory has the other sign.
+    if not all(map(Tensor.is_contiguous, given)) or any(map(Tensor.is_neg, given)):
+        kept = [gradient if gradient is None else gradient.contiguous().resolve_neg() for gradient in gradients]
     # Gradients without elements lie nowhere: any address but 0 says that they are there.
     return [0 if gradient is None else gradient.data_ptr() or 1 for gradient in kept], kept

@@ -120,6 +120,17 @@ class OptimizerSpec(_Strict):
         """The optimizer's update rule in the variant that the options choose."""
         return get_rule(self.name, **self.options)
 
+    @property
+    def title(self) -> str:
+        """What people call it, with the options that make it a variant."""
+        options = ", ".join(f"{name} = {value}" for name, value in self.options.items())
+        return f"{get_optimizer(self.name).title} ({options})" if options else get_optimizer(self.name).title
+
+    @property
+    def citation(self) -> str:
+        """Where it was published."""
+        return get_optimizer(self.name).citation
+
     @model_validator(mode="after")
     def _check_hyperparameters(self) -> Self:
         rule = self.rule

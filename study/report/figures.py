@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.spatial import cKDTree
 
-from adai import get_optimizer
 from study.report.landscape import Landscape, LandscapePoint
 from study.space import to_unit
 from study.spec import AxisSpec
@@ -176,8 +175,7 @@ def _set_ticks(axis: AxisSpec, set_ticks: Callable[..., object]) -> None:
 def _title(landscape: Landscape) -> str:
     runs = sum(point.summary.seeds for point in landscape.points)
     diverged = sum(point.summary.diverged for point in landscape.points)
-    title = get_optimizer(landscape.optimizer).title
-    return f"{title}\n{len(landscape.points)} points, {runs} runs, {diverged} diverged"
+    return f"{landscape.title}\n{len(landscape.points)} points, {runs} runs, {diverged} diverged"
 
 
 def _add_colour_bar(figure: Figure, mappable: ScalarMappable, axes: Sequence[Axes], label: str) -> None:

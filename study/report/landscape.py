@@ -29,6 +29,7 @@ class Landscape:
     Attributes:
         workload: Name of the workload.
         optimizer: Name of the optimizer.
+        title: What people call it, with the options that make it a variant.
         objective: What is drawn.
         x_name: First axis: the learning rate where it varies.
         x_axis: Its range and scale.
@@ -42,6 +43,7 @@ class Landscape:
 
     workload: str
     optimizer: str
+    title: str
     objective: str
     x_name: str
     x_axis: AxisSpec
@@ -78,6 +80,7 @@ def build_landscape(
     return Landscape(
         workload=workload,
         optimizer=optimizer.name,
+        title=optimizer.title,
         objective=objective,
         x_name=x_name,
         x_axis=optimizer.axes[x_name],

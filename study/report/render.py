@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 from sqlalchemy import Engine
 
-from adai import get_optimizer
 from study.errors import OutputError, StudyError
 from study.provenance import describe_environment
 from study.report import export, figures
@@ -226,7 +225,6 @@ def _templates() -> jinja2.Environment:
     environment.filters["number"] = _format_number
     environment.filters["setting"] = _format_setting
     environment.globals["figure_name"] = _figure_name
-    environment.globals["optimizer_of"] = get_optimizer
     environment.globals["workload_of"] = get_workload
     return environment
 

@@ -46,7 +46,7 @@ for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
                 p.grad = None if (i, step) in {(1, 0), (1, 3), (4, 5)} else randn(p.shape)
                 if i == 0 and step > 2:
                     p.grad[:3] = 0
-            assert segments.hold(ours, states)
+            assert segments.hold(ours, states, [0, 0, 0, 1, 1])
             segments.step_inertia([None if p.grad is None else p.grad.clone() for p in plain], rows, [0.1, 0.02])
             optimizer.step()
             for a, b in zip(ours, plain):

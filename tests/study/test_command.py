@@ -36,6 +36,46 @@ def test_run_with_ray_and_inline_and_again_gives_the_same_tables(
         assert tables[0][table]
 
 
+VARIANTS = """
+name = "variants"
+workloads = ["digits-logistic"]
+epochs = 2
+
+[design]
+points = 2
+
+[[optimizers]]
+name = "cprop"
+options = { inner = "sgd", cdf = "normal" }
+fixed = { momentum = 0.5 }
+
+[[optimizers]]
+name = "adashift"
+"""
+
+
+def test_options_reach_the_workers_and_the_report(command: Command, tmp_path: Path) -> None:
+    objectives = {}
+    for options in ("{}", '{ keep_num = 1, reduce = "none" }'):
+        folder = tmp_path / str(len(objectives))
+        folder.mkdir()
+        (folder / "spec.toml").write_text(VARIANTS + f"options = {options}\n")
+        url = f"sqlite:///{folder}/study.db"
+        assert command(*run_words(folder / "spec.toml", url, folder)).exit_code == 0
+        with sqlite3.connect(folder / "study.db") as database:
+            query = (
+                "SELECT optimizer, number, seed, val_loss FROM adai_runs JOIN adai_trials ON trial_id = adai_trials.id"
+            )
+            objectives[options] = {row[:3]: row[3] for row in database.execute(query)}
+        text = (folder / "report" / "report.md").read_text()
+        assert "| CProp wrapper (inner = sgd, cdf = normal) | momentum | 0.5 | 0.5 | fixed |" in text
+        assert ("| AdaShift (keep_num = 1, reduce = none) |" in text) == (options != "{}")
+    usual, variant = objectives.values()
+    assert usual.keys() == variant.keys()
+    for key in usual:
+        assert (usual[key] == variant[key]) == (key[0] == "cprop"), key
+
+
 def test_progress_is_line_wise_where_the_output_is_no_terminal(
     command: Command, spec_file: Path, database_url: str, tmp_path: Path
 ) -> None:
