@@ -140,9 +140,13 @@ def _step_blocks_(
     """The compiled step: every block of every row is a segment."""
     rows, slots, size = state.window_TNP.shape
     blocks = state.sizes_TB.shape[1]
-    offset_TB = state.sizes_TB.cumsum(dim=1) - state.sizes_TB + size * torch.arange(rows).unsqueeze(1)
-    row_TB = torch.arange(rows).unsqueeze(1).expand(rows, blocks)
-    own_TB = offset_TB if state.v_TB.shape[1] == size != blocks else torch.arange(rows * blocks).view(rows, blocks)
+    row_TB = torch.arange(rows, device="cpu").unsqueeze(1).expand(rows, blocks)
+    offset_TB = state.sizes_TB.cumsum(dim=1) - state.sizes_TB + size * row_TB
+    own_TB = (
+        offset_TB
+        if state.v_TB.shape[1] == size != blocks
+        else torch.arange(rows * blocks, device="cpu").view(rows, blocks)
+    )
     places = (
         (theta_TP, offset_TB),
         (grad_TP, offset_TB),
@@ -179,7 +183,7 @@ _HYPERPARAMETERS = (
 
 
 def _build(*, keep_num: int = 10, reduce: Reduce = "max") -> UpdateRule:
-    if not isinstance(keep_num, int) or keep_num < 1:
+    if type(keep_num) is not int or keep_num < 1:
         raise ValueError(f"adashift: keep_num must be an integer of at least 1, not {keep_num!r}")
     check_choice("adashift", "reduce", reduce, REDUCTIONS)
     return UpdateRule(

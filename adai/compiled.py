@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +27,8 @@ _SOURCE = Path(__file__).with_name("kernels.c")
 #: No option here lets results depend on the width of vectors: no contraction, no reassociation.
 _FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 _DEFINES = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-DDOUBLE")}
+#: What the kernels read in a rule's state that is not of the rows' precision.
+_FIELD_DTYPES = {"step_T": torch.int64, "retired_TC": torch.uint8, "mu_product_T": torch.float64}
 #: Elements of a segment that have one flag in Job.retired (CHUNK in kernels.c).
 CHUNK = 8192
 #: Below so many elements a thread, starting one costs more than it saves.
@@ -103,6 +106,7 @@ class Kernel:
             and all(_is_like(tensor, theta_TP) for tensor in arrays if self.step_rows is None)
             and arrays[0].shape[-1] == theta_TP.shape[1]
             and all(len(tensor) == len(theta_TP) and tensor.is_contiguous() for tensor in [*arrays, *others])
+            and all(tensor.dtype is _FIELD_DTYPES[name] for name, tensor in zip(names, others, strict=True))
             and all(tensor.device == theta_TP.device for tensor in [*arrays, *others])
         )
 
@@ -193,25 +197,32 @@ def why_unavailable(dtype: torch.dtype) -> str:
 
 @cache
 def _load(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
-    compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    try:
+        wanted = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:  # quotes that do not close
+        return None, f"CC is {os.environ['CC']!r}, which is no command: {error}; set CC to a C compiler"
+    found = shutil.which(wanted[0]) if wanted else next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if found is None and wanted:
+        return None, f"CC is {os.environ['CC']!r}, and there is no program {wanted[0]!r}; set CC to a C compiler"
+    if found is None:
         return None, "no C compiler was found (cc, gcc, clang); install one or set CC to its path"
+    compiler = (found, *wanted[1:])
     try:
         with _folder() as folder:
             loaded = ctypes.CDLL(str(_build(compiler, dtype, folder)))
     except subprocess.CalledProcessError as error:
-        return None, f"{compiler} cannot compile {_SOURCE}: {error.stderr.strip()[-500:]}"
+        return None, f"{found} cannot compile {_SOURCE}: {error.stderr.strip()[-500:]}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"the kernels that {compiler} makes of {_SOURCE} cannot be built or loaded: {error}"
+        return None, f"the kernels that {found} makes of {_SOURCE} cannot be built or loaded: {error}"
     if not hasattr(loaded, _LAST_FUNCTION):
-        return None, f"{compiler} makes a library without functions of {_SOURCE}"
+        return None, f"{found} makes a library without functions of {_SOURCE}"
     return loaded, ""
 
 
-def _build(compiler: str, dtype: torch.dtype, folder: Path) -> Path:
+def _build(compiler: tuple[str, ...], dtype: torch.dtype, folder: Path) -> Path:
     """The library's path, compiling it where this compiler and processor have not done so before."""
     version = subprocess.run(  # noqa: S603 - the user's own compiler
-        [compiler, "--version"], capture_output=True, text=True, errors="replace", check=True, timeout=30
+        [*compiler, "--version"], capture_output=True, text=True, errors="replace", check=True, timeout=30
     ).stdout
     identity = (_SOURCE.read_text(encoding="utf-8"), _FLAGS, _DEFINES[dtype], compiler, version, _processor())
     name = f"kernels-{_digest(repr(identity).encode())}"
@@ -221,7 +232,7 @@ def _build(compiler: str, dtype: torch.dtype, folder: Path) -> Path:
             return known
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         built = Path(scratch) / f"{name}.so"
-        command = [compiler, *_FLAGS, *_DEFINES[dtype], "-o", str(built), str(_SOURCE), "-lm"]
+        command = [*compiler, *_FLAGS, *_DEFINES[dtype], "-o", str(built), str(_SOURCE), "-lm"]
         native = subprocess.run(  # noqa: S603 - the user's own compiler on our own source
             [*command, "-march=native"], capture_output=True, timeout=_BUILD_SECONDS, check=False
         )
@@ -253,7 +264,7 @@ def _folder() -> Iterator[Path]:
 def _cache_folder() -> Path | None:
     """A folder of this user's only, because what lies in it is run; None where there cannot be one."""
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
         folder = base / "adai"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()

@@ -147,7 +147,9 @@ def _wrapped_state(inner_state: Any) -> Any:
     """The NamedTuple of ``cprop`` around a rule with this one: flat, so that rows of it can be selected."""
     own = tuple(f"cprop_{name}" for name in Statistics._fields)
     make: Any = namedtuple
-    return make(f"CProp{inner_state.__name__}", (*own, *inner_state._fields))
+    kind = make(f"CProp{inner_state.__name__}", (*own, *inner_state._fields), module=__name__)
+    globals()[kind.__name__] = kind  # where pickle looks for it
+    return kind
 
 
 def _init(theta_TP: Tensor, sizes: tuple[int, ...], *, inner: UpdateRule) -> Any:

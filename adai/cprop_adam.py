@@ -131,7 +131,6 @@ class CPropAdam(RuleOptimizer):
         }
         super().__init__(params, defaults)
 
-    def rule_of(self, group: dict[str, Any]) -> UpdateRule:
-        """The rule of a group, in the variant that its options choose."""
+    def _find_rule(self, group: dict[str, Any]) -> UpdateRule:
         check_choice(type(self).__name__, "cprop_cdf", group["cprop_cdf"], CDFS)
         return get_rule(self.rule_name, cdf=group["cprop_cdf"], amsgrad=group["amsgrad"])

@@ -140,8 +140,7 @@ class CPropSGD(RuleOptimizer):
         }
         super().__init__(params, defaults)
 
-    def rule_of(self, group: dict[str, Any]) -> UpdateRule:
-        """The rule of a group, in the variant that its options choose."""
+    def _find_rule(self, group: dict[str, Any]) -> UpdateRule:
         check_choice(type(self).__name__, "cprop_cdf", group["cprop_cdf"], CDFS)
         return get_rule(self.rule_name, cdf=group["cprop_cdf"], nesterov=group["nesterov"])
 

@@ -103,7 +103,9 @@ def _update_(
     columns = {name: as_column(values_T, theta_TP) for name, values_T in hyperparameters.items()}
     decay_weights_(theta_TP, grad_TP, columns["lr"], columns["weight_decay"], decoupled=decoupled)
     accumulate_second_moment_(state.v_TP, grad_TP, columns["beta2"])
-    relative_v = relative_second_moment(state.v_TP, state.v_TP.mean(dim=1, keepdim=True))
+    # In float64, where the sum of large squares stays finite, as in the kernel.
+    v_bar = state.v_TP.mean(dim=1, keepdim=True, dtype=torch.float64).to(state.v_TP)
+    relative_v = relative_second_moment(state.v_TP, v_bar)
     inertia_step_(
         theta_TP,
         grad_TP,

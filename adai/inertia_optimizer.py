@@ -8,38 +8,45 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from adai.inertia import accumulate_second_moment_, inertia_step_, relative_second_moment
-from adai.optimizer import Group, RuleOptimizer, state_dtype, step_tensor
-
-#: State of a parameter beside ``step``, named as in the authors' class so that its checkpoints load.
-_TENSORS = ("exp_avg", "exp_avg_sq", "beta1_prod")
+from adai.inertia_tensors import TENSORS, new_state, plain_step, tensors_are_verified
+from adai.optimizer import Group, RuleOptimizer
 
 
 class InertiaOptimizer(RuleOptimizer):
     """What the three classes share: the step, plain or compiled, with one v_bar over all parameters."""
 
     beta_names = ("beta0", "beta2")
+    _mixed = False  # whether the parameters of this step are of several dtypes or devices
 
     def _step(self, work: list[tuple[Group, Tensor]]) -> None:
         if not work:
             return
         # v_bar is one, so it is all or none; all of them are asked, so that fused=True is heard.
+        self._mixed = len({(parameter.dtype, parameter.device) for _, parameter in work}) > 1
         taken = [self._takes_kernel(group, parameter) for group, parameter in work]
+        refused = [group for group, _ in work if group["fused"] is False]
+        if refused and any(group["fused"] for group, _ in work) and not torch.compiler.is_compiling():
+            raise RuntimeError(
+                f"{type(self).__name__}: fused=True cannot be had: all groups share one v_bar, and another group has "
+                "fused=False; give all groups the same"
+            )
         if all(taken):
             self._step_segments()
         else:
             self._segments.clear()  # their running v_bar goes on only from a step that they took
-            _step_plainly([(self._state_of(group, parameter), group, parameter) for group, parameter in work])
+            plain_step([(self._state_of(group, parameter), group, parameter) for group, parameter in work])
 
     def _why_plain(self, group: Group, parameter: Tensor) -> str:
-        others = [p for g in self.param_groups for p in g["params"] if p.grad is not None]
-        if any(p.dtype is not parameter.dtype or p.device != parameter.device for p in others):
+        if self._mixed:
             return "parameters of several dtypes or devices share one v_bar"
         if parameter.is_cuda:
             return _why_not_on_cuda(group, parameter)
         if group["capturable"]:
             return "capturable=True keeps the step from reading its count, which the compiled step on the CPU does"
-        return super()._why_plain(group, parameter)
+        reason = super()._why_plain(group, parameter)
+        if not reason and not tensors_are_verified(parameter.dtype):
+            return "it does not compute on this machine what the plain step does"
+        return reason
 
     def _step_segments(self) -> None:
         # Parameters that once had a gradient stay among the segments while they have none.
@@ -47,7 +54,7 @@ class InertiaOptimizer(RuleOptimizer):
         # Those with a gradient are alike; others may be of another precision or on another device.
         like = next(p for _, p in members if p.grad is not None)
         members = [(g, p) for g, p in members if p.dtype is like.dtype and p.device == like.device]
-        self._run(self.segments_of(None, members, _TENSORS))
+        self._run(self.segments_of(None, members, TENSORS))
 
     def new_segments(
         self,
@@ -89,7 +96,9 @@ class InertiaOptimizer(RuleOptimizer):
             segments.step_inertia(gradients, [self.kernel_values(group) for group in numbers], lr)
             return
         rows = [self.kernel_values(group) for group in self.param_groups]
-        segments.run("inertia_tensors", 0, gradients, rows, running_v_bar=self.defaults["running_v_bar"])
+        segments.run(
+            "inertia_tensors", 0, gradients, rows, running_v_bar=all(g["running_v_bar"] for g in self.param_groups)
+        )
 
     def kernel_values(self, group: Group) -> tuple[float, ...]:
         """The rule's hyperparameters, dampening, whether decay is decoupled, and whether the group maximizes."""
@@ -97,18 +106,16 @@ class InertiaOptimizer(RuleOptimizer):
         dampening = () if "dampening" in group else (1.0,)
         return (*own, *dampening, float(group["decoupled"]), maximize)
 
+    def _state_names(self, group: Group) -> tuple[str, ...]:  # noqa: ARG002 - others look at it
+        return ("step", *TENSORS)
+
     def state_sizes(self, group: Group, parameter: Tensor) -> dict[str, int]:  # noqa: ARG002 - others look at it
         """Each tensor has the parameter's shape."""
-        return dict.fromkeys(_TENSORS, parameter.numel())
+        return dict.fromkeys(TENSORS, parameter.numel())
 
     def _state_of(self, group: Group, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
-        if not state:
-            state["step"] = step_tensor(0, group, parameter)
-            for name in _TENSORS:
-                start = torch.ones_like if name == "beta1_prod" else torch.zeros_like
-                state[name] = start(parameter, dtype=state_dtype(parameter))
-        return state
+        return state or new_state(state, group, parameter)
 
 
 class Adai(InertiaOptimizer):
@@ -282,55 +289,3 @@ def _why_not_on_cuda(group: Group, parameter: Tensor) -> str:
     if parameter.dtype not in (torch.float32, torch.float64) or not parameter.is_contiguous():
         return "its kernels for CUDA take contiguous float32 and float64 parameters"
     return ""
-
-
-def _step_plainly(work: Sequence[tuple[dict[str, Any], Group, Tensor]]) -> None:
-    """The step in torch operations: two passes over all parameters, and v_bar between."""
-    items = [_prepare(*member) for member in work]
-    v_hat_sum = torch.stack([item["v_hat"].sum().to(items[0]["v_hat"]) for item in items]).sum()
-    v_bar = v_hat_sum / sum(item["v_hat"].numel() for item in items)
-    for item in items:
-        _move(item, v_bar.to(item["v_hat"]))
-
-
-def _prepare(state: dict[str, Any], group: Group, parameter: Tensor) -> dict[str, Any]:
-    """First pass over one parameter: step count, weight decay, second moment."""
-    state["step"] += 1
-    assert parameter.grad is not None  # noqa: S101 - narrows the type: the caller skips parameters without one
-    grad = parameter.grad.to(state_dtype(parameter))
-    theta = parameter.to(state_dtype(parameter))
-    if group["maximize"]:
-        grad = -grad
-    if group["weight_decay"] != 0 and group["decoupled"]:
-        theta.mul_(1 - group["lr"] * group["weight_decay"])
-    elif group["weight_decay"] != 0:
-        grad = grad.add(theta, alpha=group["weight_decay"])
-    beta2 = group["betas"][1]
-    accumulate_second_moment_(state["exp_avg_sq"], grad, beta2)
-    v_hat = state["exp_avg_sq"] / _bias_correction(beta2, state["step"], group)
-    return {"parameter": parameter, "theta": theta, "grad": grad, "v_hat": v_hat, "state": state, "group": group}
-
-
-def _bias_correction(beta2: float, step: Tensor, group: Group) -> float | Tensor:
-    """``1 - beta2^t`` in float64; on the device where reading the step count would wait for it."""
-    if group["capturable"] or torch.compiler.is_compiling():
-        return 1 - torch.full_like(step, beta2, dtype=torch.float64) ** step
-    return 1 - beta2 ** int(step)
-
-
-def _move(item: dict[str, Any], v_bar: Tensor) -> None:
-    """Second pass over one parameter: inertia, momentum, movement."""
-    group, state, theta = item["group"], item["state"], item["theta"]
-    inertia_step_(
-        theta,
-        item["grad"],
-        relative_second_moment(item["v_hat"], v_bar),
-        state["exp_avg"],
-        state["beta1_prod"],
-        lr=group["lr"],
-        beta0=group["betas"][0],
-        inertia_bound=1 - group["eps"],
-        dampening=group.get("dampening"),
-    )
-    if theta is not item["parameter"]:
-        item["parameter"].copy_(theta)

@@ -527,7 +527,8 @@ int inertia_tensors(const Job *job) {
         job->v_bar_running[0] = v_bar * bias2;
         job->v_bar_running[1] = alike;
     }
-    for (int64_t i = 0; i < job->count; i++) set_v_bar(work.scalars[i], v_bar);
+    for (int64_t i = 0; i < job->count; i++)
+        if (has_gradient(job, i)) set_v_bar(work.scalars[i], v_bar);
     run_pass(&work, running ? inertia_fused_pass : inertia_pass);
     free(work.partial);
     free(work.scalars);
@@ -679,7 +680,8 @@ INLINE REAL conformity(REAL g, REAL *mean, REAL *variance, const REAL *s) {
     *mean = middle;
     REAL error = SQRT(spread * s[C_FREEDOM]) + s[C_EPS];
     error = middle == 0 ? 1 : error;
-    const REAL z = FABS(middle / error);
+    REAL z = FABS(middle / error);
+    z = z > 10000 ? 10000 : z; /* certainty long before; keeps its square finite */
     const REAL e = exp_minus(2 * (z * z * s[C_CUBIC] + s[C_LINEAR]) * z);
     const REAL scale = (1 - e) / (1 + e) * s[C_FACTOR];
     return scale > 1 ? 1 : scale;

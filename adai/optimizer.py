@@ -13,6 +13,8 @@ from adai.compiled import library, why_unavailable
 from adai.rules import UpdateRule, get_rule, is_verified
 from adai.segments import Segments
 
+#: Keys of a group that are true or false.
+_FLAGS = {"maximize", "decoupled", "capturable", "running_v_bar", "amsgrad", "amsbound", "nesterov"}
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 Group = dict[str, Any]
 
@@ -52,11 +54,23 @@ class RuleOptimizer(Optimizer):
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self._segments: dict[Any, Any] = {}
+        self._kinds: dict[Any, tuple[UpdateRule, Any]] = {}
         self._check_group(defaults)
         super().__init__(params, defaults)
 
     def rule_of(self, group: Group) -> UpdateRule:
         """The rule of a group, in the variant that its options choose."""
+        return self._kind_of(group)[0]
+
+    def _kind_of(self, group: Group) -> tuple[UpdateRule, Any]:
+        """A group's rule and the NamedTuple of its state, looked up once: torch.compile cannot follow a look-up."""
+        key = tuple(group[name] for name in self.option_names)
+        if key not in self._kinds:
+            rule = self._find_rule(group)
+            self._kinds[key] = rule, type(rule.init(torch.zeros(1, 1, device="cpu")))
+        return self._kinds[key]
+
+    def _find_rule(self, group: Group) -> UpdateRule:
         return get_rule(self.rule_name, **{name: group[name] for name in self.option_names})
 
     def values_of(self, group: Group) -> dict[str, Any]:
@@ -80,16 +94,44 @@ class RuleOptimizer(Optimizer):
 
         torch would cast float32 state to half precision with the parameters; in it an inertia of 0.999 may be 1.
         """
-        super().load_state_dict(state_dict)
-        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
-        own = [(group, parameter) for group in self.param_groups for parameter in group["params"]]
-        for index, (group, parameter) in zip(saved, own, strict=True):
-            for name, value in state_dict["state"].get(index, {}).items():
-                self.state[parameter][name] = _loaded(name, value, group, parameter)
+        given: dict[str, Any] = {}
+
+        def keep(_: Optimizer, loaded: dict[str, Any]) -> None:
+            given.update(loaded)
+            group_of = {index: group for group in loaded["param_groups"] for index in group["params"]}
+            for index, state in loaded["state"].items():
+                missing = [name for name in self._state_names(group_of[index]) if name not in state]
+                if state and missing:
+                    raise ValueError(
+                        f"{type(self).__name__}: the loaded state has no {', '.join(missing)}, only "
+                        f"{', '.join(state)}; load a state of the same class and options"
+                    )
+
+        def restore(_: Optimizer) -> None:
+            saved = [index for group in given["param_groups"] for index in group["params"]]
+            own = [(group, parameter) for group in self.param_groups for parameter in group["params"]]
+            for index, (group, parameter) in zip(saved, own, strict=True):
+                for name, value in given["state"].get(index, {}).items():
+                    self.state[parameter][name] = _loaded(name, value, group, parameter)
+
+        # Between the user's own hooks: what they change before counts, and what they change after stays.
+        before = self.register_load_state_dict_pre_hook(keep)
+        after = self.register_load_state_dict_post_hook(restore, prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _state_names(self, group: Group) -> tuple[str, ...]:
+        """What the state of every parameter of a group holds."""
+        kind = self._kind_of({**self.defaults, **group})[1]
+        return tuple(field_name(name) for name in kind._fields)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._segments = {}
+        self._kinds = {}
         for group in self.param_groups:  # pickles and checkpoints of versions and classes that lack a key
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
@@ -239,7 +281,7 @@ class RuleOptimizer(Optimizer):
             grad.neg_()
         # Where it is not contiguous or of half precision this is a copy; what was computed is then copied back.
         theta_TP = parameter.detach().to(grad.dtype).reshape(1, -1)
-        rows = _as_rows(rule, state, parameter)
+        rows = _as_rows(self._kind_of(group)[1], state, parameter)
         values = {name: _row_value(value, parameter) for name, value in self.values_of(group).items()}
         rule.plain_update_(theta_TP, grad.reshape(1, -1), rows, values)
         if theta_TP.data_ptr() != parameter.data_ptr():
@@ -260,13 +302,19 @@ class RuleOptimizer(Optimizer):
 
     def _check_group(self, group: Group) -> None:
         """Refuse a group with a value out of its range, by the name of the argument."""
-        if "betas" in group and len(group["betas"]) != len(self.beta_names):
-            expected = f"({', '.join(self.beta_names)})"
-            raise ValueError(f"{type(self).__name__}: betas must be {expected}, not {group['betas']!r}")
-        rule = self.rule_of(group)
+        owner = type(self).__name__
+        betas = group.get("betas", ())
+        if "betas" in group and (not isinstance(betas, tuple | list) or len(betas) != len(self.beta_names)):
+            raise ValueError(f"{owner}: betas must be ({', '.join(self.beta_names)}), not {betas!r}")
+        for name in _FLAGS & group.keys():
+            if not isinstance(group[name], bool):
+                raise TypeError(f"{owner}: {name} must be True or False, not {group[name]!r}")
+        if group["fused"] not in (None, True, False):
+            raise TypeError(f"{owner}: fused must be True, False or None, not {group['fused']!r}")
+        rule = self._find_rule(group)
         for name, value in self.values_of(group).items():
             place = f"betas[{self.beta_names.index(name)}] ({name})" if name in self.beta_names else name
-            check_value(type(self).__name__, place, value, rule.hyperparameter(name).bounds)
+            check_value(owner, place, value, rule.hyperparameter(name).bounds)
 
 
 def check_value(owner: str, argument: str, value: Any, bounds: tuple[float, float, bool]) -> None:
@@ -277,6 +325,8 @@ def check_value(owner: str, argument: str, value: Any, bounds: tuple[float, floa
         ValueError: It is out of range.
     """
     minimum, bound, included = bounds
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{owner}: {argument} must be a number or a tensor of one element, not of {value.numel()}")
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise TypeError(f"{owner}: {argument} must be a number, not {value!r}")
     number = float(value)
@@ -329,10 +379,13 @@ def _row_value(value: Any, parameter: Tensor) -> Tensor:
     return torch.full((1,), value, dtype=torch.float64, device=parameter.device)
 
 
-def _as_rows(rule: UpdateRule, state: Mapping[str, Any], parameter: Tensor) -> Any:
+def _as_rows(kind: Any, state: Mapping[str, Any], parameter: Tensor) -> Any:
     """The rule's state over one row, sharing memory with the parameter's state (the step count is a copy)."""
-    shapes = rule.init(torch.empty(1, parameter.numel(), dtype=state_dtype(parameter), device="meta"))
-    rows = {name: state[field_name(name)].reshape(field.shape) for name, field in shapes._asdict().items()}
-    if "step_T" in rows:
-        rows["step_T"] = rows["step_T"].to(parameter.device, copy=True)
-    return type(shapes)(**rows)
+    rows = {}
+    for name in kind._fields:
+        value = state[field_name(name)]
+        if name == "step_T":
+            rows[name] = value.reshape(1).to(parameter.device, copy=True)
+        else:
+            rows[name] = value.reshape(1, -1) if name.endswith("_TP") else value.unsqueeze(0)
+    return kind(**rows)

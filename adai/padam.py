@@ -39,6 +39,8 @@ def _update_(theta_TP: Tensor, grad_TP: Tensor, state: Any, hyperparameters: Hyp
     moment so far unless ``amsgrad=False``. ``partial`` is the paper's p: 1/2 is Adam (AMSGrad), 0 is SGD with momentum.
     The code's default is 1/4; the paper recommends 1/8 for convolutional networks.
     """
+    if len(theta_TP) == 0:
+        return
     lr, eps, weight_decay = (as_column(hyperparameters[name], theta_TP) for name in ("lr", "eps", "weight_decay"))
     decay_weights_(theta_TP, grad_TP, lr, weight_decay, decoupled=False)
     update_moments_(grad_TP, state, hyperparameters["beta1"], hyperparameters["beta2"])

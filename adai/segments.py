@@ -1,8 +1,8 @@
 """The parameters of an optimizer as segments of a kernel's job: addresses are looked up once, gradients each step."""
 
 import ctypes
-from collections.abc import Iterable, Sequence
-from operator import attrgetter, is_
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter, is_, methodcaller
 from typing import Any
 
 import torch
@@ -41,21 +41,19 @@ class Segments:
         state_addresses = [state[name].data_ptr() for name in arrays for state in states]
         self._arrays = addresses([*self._theta, *([0] * len(sizes)), *state_addresses])
         self._rows: list[tuple[float, ...]] = []
-        self._hyper = torch.empty(0)
+        self._hyper = torch.empty(0, device="cpu")
         self._sign: Tensor | None = None
-        self._step = torch.tensor([int(state["step"]) for state in states], dtype=torch.int64)
+        self._step = torch.tensor([int(state["step"]) for state in states], dtype=torch.int64, device="cpu")
         for state, step in zip(states, self._step, strict=True):
             state["step"] = step
-        self._known_ends = self._ends()
-        self._kept = [state[name] for name in arrays for state in states]
-        self._retired = torch.zeros(sum(-(-size // CHUNK) for size in sizes), dtype=torch.uint8)
-        self._v_bar_running = torch.zeros(2, dtype=torch.float64)
+        self._tensors = list(self._tensors_of(self._states))
+        self._retired = torch.zeros(sum(-(-size // CHUNK) for size in sizes), dtype=torch.uint8, device="cpu")
+        self._v_bar_running = torch.zeros(2, dtype=torch.float64, device="cpu")
 
     def hold(self, parameters: Sequence[Tensor], states: Iterable[dict[str, Any]], groups: Sequence[int]) -> bool:
         """Whether these are the parameters, states and groups, in this order, and still lie where they lay.
 
-        Asked in every step, so it costs: into the states themselves it looks at both ends only. That sees what
-        replaces all of them, as loading or moving an optimizer's state does.
+        Asked in every step, so it looks at everything with as little Python as possible.
         """
         states = list(states)
         return (
@@ -67,11 +65,12 @@ class Segments:
             and list(map(Tensor.data_ptr, parameters)) == self._theta
             and list(map(Tensor.numel, parameters)) == self._sizes
             and all(map(Tensor.is_contiguous, parameters))
-            and all(map(is_, self._ends(), self._known_ends))
+            and all(map(is_, self._tensors_of(states), self._tensors))
         )
 
-    def _ends(self) -> list[Any]:
-        return [state.get(name) for state in (self._states[0], self._states[-1]) for name in self._names]
+    def _tensors_of(self, states: Sequence[dict[str, Any]]) -> Iterator[Any]:
+        for name in self._names:
+            yield from map(methodcaller("get", name), states)
 
     def run(
         self,
@@ -98,11 +97,12 @@ class Segments:
             MemoryError: There was none for the segments' scalars; nothing was changed.
         """
         count = len(self.parameters)
-        addresses_of, kept = _addresses_of(gradients, self._dtype)
+        addresses_of, kept = _addresses_of(gradients, self._dtype, self._sizes)
         self._arrays[count : 2 * count] = addresses_of
         if rows != self._rows:
             self._rows = rows
-            columns = torch.tensor([rows[group] for group in self._groups], dtype=torch.float64).T.contiguous()
+            values = torch.tensor([rows[group] for group in self._groups], dtype=torch.float64, device="cpu")
+            columns = values.T.contiguous()
             self._hyper, maximize = columns[:-1], columns[-1]
             self._sign = 1 - 2 * maximize if maximize.any() else None
         row_bytes = count * self._hyper.element_size()
@@ -126,11 +126,15 @@ class Segments:
         increment_version([p for p, gradient in zip(self.parameters, gradients, strict=True) if gradient is not None])
 
 
-def _addresses_of(gradients: Sequence[Tensor | None], dtype: torch.dtype) -> tuple[list[int], Sequence[Tensor | None]]:
+def _addresses_of(
+    gradients: Sequence[Tensor | None], dtype: torch.dtype, sizes: Sequence[int]
+) -> tuple[list[int], Sequence[Tensor | None]]:
     """Where contiguous gradients lie (0 for those that are None), and what must be kept alive for it to be true."""
     given = [gradient for gradient in gradients if gradient is not None]
     if set(map(attrgetter("dtype"), given)) - {dtype}:
         raise RuntimeError("a gradient has another precision than its parameter")
+    if any(g is not None and g.numel() != size for g, size in zip(gradients, sizes, strict=True)):
+        raise RuntimeError("a gradient has another size than its parameter")
     kept = gradients
     # Autograd may leave a gradient lazily negated (through conj), whose memory has the other sign.
     if not all(map(Tensor.is_contiguous, given)) or any(map(Tensor.is_neg, given)):

@@ -46,7 +46,7 @@ def _update_(theta_TP: Tensor, grad_TP: Tensor, state: MomentState, hyperparamet
 
 
 def _build(*, initial_accumulator: float = 1e-6) -> UpdateRule:
-    if not 0 <= initial_accumulator < math.inf:
+    if isinstance(initial_accumulator, bool | str) or not 0 <= initial_accumulator < math.inf:
         raise ValueError(f"yogi: initial_accumulator must be at least 0 and finite, not {initial_accumulator!r}")
     lr, beta1, beta2, _, weight_decay = adam_hyperparameters(_SOURCE, lr=1e-2)
     return UpdateRule(

@@ -480,6 +480,24 @@ def test_the_way_of_stepping_may_be_switched_midway(make: Make, running_v_bar: b
 
 
 @every_class
+def test_once_refused_the_compiled_step_is_not_taken(make: Make) -> None:
+    parameters = new_parameters()
+    optimizer = make(parameters, lr=0.1, fused=None)
+    gradients = new_gradients(8)
+    for step in gradients[:4]:
+        step_with(optimizer, parameters, step)
+    reference = [Parameter(values) for values in values_of(parameters)]
+    plain = make(reference, lr=77.0, fused=None)
+    plain.load_state_dict(optimizer.state_dict())
+    for group in (*optimizer.param_groups, *plain.param_groups):
+        group["fused"] = False
+    for step in gradients[4:]:
+        step_with(optimizer, parameters, step)
+        step_with(plain, reference, step)
+    assert_same_bits(parameters, reference)  # which rounding would tell apart
+
+
+@every_class
 def test_a_state_goes_from_the_compiled_step_to_the_plain_one_and_back(make: Make) -> None:
     reference = new_parameters()
     plain = make(reference, lr=0.1, fused=False)
