@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 
 def adai_step(
@@ -207,7 +209,7 @@ def adashift_step(
 
 
 def cprop_scale(
-    grads: Sequence[float], state: dict[str, list[float]], *, beta: float, c: float, eps: float, cdf: str
+    grads: Sequence[float], state: dict[str, list[Any]], *, beta: float, c: float, eps: float, cdf: str
 ) -> list[float]:
     """The scale of CProp (Preechakul and Kijsirikul, 2019) for each element, by the authors' biased means.
 
@@ -221,19 +223,22 @@ def cprop_scale(
     """
     t = _begin(state, len(grads))
     scales = []
-    for k, g in enumerate(grads):
-        state["m"][k] += (1 - beta) * (g - state["m"][k])
-        state["v"][k] += (1 - beta) * (g * g - state["v"][k])
-        correction = 1 - beta**t
+    exact_beta = Fraction(beta)
+    for k, g in enumerate(map(Fraction, grads)):
+        # Exact fractions: in floats, what is left of a variance of 0 is noise of 1e-17, whose root counts.
+        m, v = Fraction(state["m"][k]), Fraction(state["v"][k])
+        state["m"][k] = m + (1 - exact_beta) * (g - m)
+        state["v"][k] = v + (1 - exact_beta) * (g * g - v)
+        correction = 1 - exact_beta ** int(t)
         mean, square = state["m"][k] / correction, state["v"][k] / correction
-        count = correction / (1 - beta)
-        se = math.sqrt(max(square - mean * mean, 0) / (count - 1 + eps)) + eps
-        z = -mean / se
+        count = correction / (1 - exact_beta)
+        se = math.sqrt((square - mean * mean) / (count - 1 + Fraction(eps))) + eps
+        z = -float(mean) / se
         exponent = {
             "normal": 0.0,
             "bft": -0.07056 * z**3 - 1.5976 * z,
             "bfo": -1.702 * z,
-            "logistic": mean / (se * math.sqrt(3) / math.pi),
+            "logistic": float(mean) / (se * math.sqrt(3) / math.pi),
         }[cdf]
         probability = math.erfc(-z / math.sqrt(2)) / 2 if cdf == "normal" else 1 / (1 + math.exp(min(exponent, 700)))
         scales.append(min(2 * c * abs(probability - 0.5), 1.0))

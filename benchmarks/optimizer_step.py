@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,7 @@ def main() -> None:
     environment = describe_environment()
     conditions = (
         f"{environment['processor']}, {environment['processors']} processors; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, pytorch-optimizer {pytorch_optimizer.__version__}; float32; commit "
+        f"torch {torch.__version__}, pytorch-optimizer {version('pytorch-optimizer')}; float32; commit "
         f"{environment['commit']}. {rounds} interleaved rounds of {STEPS} steps (1 for the slow ways); ratios are "
         "taken round by round, median (smallest to largest). CPU only."
     )

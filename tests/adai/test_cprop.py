@@ -161,7 +161,8 @@ def test_the_default_approximation_is_near_the_exact_one_over_twenty_steps() -> 
 @every_cdf
 @quick
 @given(
-    beta=st.one_of(st.floats(0.0, 0.9), st.sampled_from([0.99, 0.999, 0.9999])),
+    # Near 0 the effective sample is so near 1 that its float64 excess has few digits, as in the authors' code.
+    beta=st.one_of(st.floats(0.1, 0.9), st.sampled_from([0.0, 0.99, 0.999, 0.9999])),
     c=st.floats(0.0, 10.0),
     eps=st.sampled_from([1e-8, 1e-4, 0.1]),
     size=st.integers(1, 20),

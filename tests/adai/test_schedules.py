@@ -139,6 +139,18 @@ def test_a_schedule_remembers_nothing(schedule: Schedule, order: list[float]) ->
     assert [schedule(progress) for progress in order] == [alone[progress] for progress in order]
 
 
+def test_a_list_of_milestones_may_change_afterwards() -> None:
+    milestones = [0.5]
+    schedule = step(milestones)
+    milestones[0] = 0.1
+    assert [schedule(progress) for progress in (0.2, 0.5)] == [1.0, 0.1]
+
+
+def test_a_warm_up_over_next_to_nothing_does_not_overshoot() -> None:
+    # The smallest numbers there are: a product with one of them is rounded to a whole multiple.
+    assert 0.7 <= warm_up(3 * 5e-324, constant(), start=0.7)(2 * 5e-324) <= 1
+
+
 def falls(values: Sequence[float]) -> bool:
     return all(a >= b for a, b in itertools.pairwise(values))
 
