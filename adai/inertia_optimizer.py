@@ -43,6 +43,8 @@ class InertiaOptimizer(RuleOptimizer):
             return _why_not_on_cuda(group, parameter)
         if group["capturable"]:
             return "capturable=True keeps the step from reading its count, which the compiled step on the CPU does"
+        if group["fused"] is None and group.get("dampening", 1) != 1:
+            return "its powers, element by element, take longer than torch's"
         reason = super()._why_plain(group, parameter)
         if not reason and not tensors_are_verified(parameter.dtype):
             return "it does not compute on this machine what the plain step does"

@@ -2,7 +2,8 @@
 
 import ctypes
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter, is_, methodcaller
+from itertools import chain
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 import torch
@@ -56,21 +57,23 @@ class Segments:
         Asked in every step, so it looks at everything with as little Python as possible.
         """
         states = list(states)
-        return (
-            len(parameters) == len(self.parameters)
-            and len(states) == len(self._states)
-            and groups == self._groups
-            and all(map(is_, parameters, self.parameters))
-            and all(map(is_, states, self._states))
-            and list(map(Tensor.data_ptr, parameters)) == self._theta
-            and list(map(Tensor.numel, parameters)) == self._sizes
-            and all(map(Tensor.is_contiguous, parameters))
-            and all(map(is_, self._tensors_of(states), self._tensors))
-        )
+        try:
+            return (
+                len(parameters) == len(self.parameters)
+                and len(states) == len(self._states)
+                and groups == self._groups
+                and all(map(is_, parameters, self.parameters))
+                and all(map(is_, states, self._states))
+                and all(map(is_, self._tensors_of(states), self._tensors))
+                and list(map(Tensor.data_ptr, parameters)) == self._theta
+                and list(map(Tensor.numel, parameters)) == self._sizes
+                and all(map(Tensor.is_contiguous, parameters))
+            )
+        except KeyError:
+            return False  # something of a state is gone
 
     def _tensors_of(self, states: Sequence[dict[str, Any]]) -> Iterator[Any]:
-        for name in self._names:
-            yield from map(methodcaller("get", name), states)
+        return chain.from_iterable(map(itemgetter(*self._names), states))
 
     def run(
         self,
@@ -130,14 +133,24 @@ def _addresses_of(
     gradients: Sequence[Tensor | None], dtype: torch.dtype, sizes: Sequence[int]
 ) -> tuple[list[int], Sequence[Tensor | None]]:
     """Where contiguous gradients lie (0 for those that are None), and what must be kept alive for it to be true."""
-    given = [gradient for gradient in gradients if gradient is not None]
+    try:
+        sizes_of = list(map(Tensor.numel, gradients))  # type: ignore[arg-type]
+        given: Sequence[Tensor] = gradients  # type: ignore[assignment]
+    except TypeError:  # one is None
+        sizes_of = [size if g is None else g.numel() for g, size in zip(gradients, sizes, strict=True)]
+        given = [gradient for gradient in gradients if gradient is not None]
     if set(map(attrgetter("dtype"), given)) - {dtype}:
         raise RuntimeError("a gradient has another precision than its parameter")
-    if any(g is not None and g.numel() != size for g, size in zip(gradients, sizes, strict=True)):
+    if sizes_of != sizes:
         raise RuntimeError("a gradient has another size than its parameter")
     kept = gradients
     # Autograd may leave a gradient lazily negated (through conj), whose memory has the other sign.
     if not all(map(Tensor.is_contiguous, given)) or any(map(Tensor.is_neg, given)):
         kept = [gradient if gradient is None else gradient.contiguous().resolve_neg() for gradient in gradients]
+        given = [gradient for gradient in kept if gradient is not None]
     # Gradients without elements lie nowhere: any address but 0 says that they are there.
-    return [0 if gradient is None else gradient.data_ptr() or 1 for gradient in kept], kept
+    found = [address or 1 for address in map(Tensor.data_ptr, given)]
+    if len(given) == len(gradients):
+        return found, kept
+    following = iter(found)
+    return [0 if gradient is None else next(following) for gradient in gradients], kept
