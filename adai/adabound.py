@@ -37,7 +37,7 @@ def _update_(theta_TP: Tensor, grad_TP: Tensor, state: Any, hyperparameters: Hyp
 
     That is Luo et al., Algorithm 2 (AMSBound: with the largest v so far), as the authors' code has it: with Adam's bias
     corrections, and without the paper's factor ``1 / sqrt(t)``. There ``final_lr`` follows a schedule of ``lr``. Here
-    ``lr`` is one number for the whole run, and ``final_lr`` is used as given: also with an ``lr`` of 0.
+    ``final_lr`` is used as given, also with an ``lr`` of 0: whoever schedules ``lr`` multiplies both.
     """
     lr, eps, weight_decay = (as_column(hyperparameters[name], theta_TP) for name in ("lr", "eps", "weight_decay"))
     decay_weights_(theta_TP, grad_TP, lr, weight_decay, decoupled=False)

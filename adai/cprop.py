@@ -190,7 +190,8 @@ def _build(*, inner: str = ADAMW.name, cdf: Cdf = "bft") -> UpdateRule:
     check_choice("cprop", "inner", inner, [name for name in list_rules() if not name.startswith("cprop")])
     check_choice("cprop", "cdf", cdf, CDFS)
     rule = get_rule(inner)
-    inner_state = type(rule.init(torch.empty(1, 1, device="meta")))
+    # Not on the device "meta", which would import sympy: half a second for a name.
+    inner_state = type(rule.init(torch.empty(1, 1, device="cpu")))
     return UpdateRule(
         "cprop",
         (*rule.hyperparameters, *CPROP_HYPERPARAMETERS),

@@ -120,3 +120,29 @@ def _checked(progress: float) -> float:
 def _check_share(schedule: str, name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{schedule}: {name} must be from 0 to 1, not {value!r}")
+
+
+#: Schedules by the names that users write in a study spec, with their default arguments.
+_NAMED: dict[str, Callable[[], Schedule]] = {
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
+    "warm_up_cosine": lambda: warm_up(0.05, cosine()),
+    "one_cycle": one_cycle,
+}
+
+
+def get_schedule(name: str) -> Schedule:
+    """The schedule called ``name``, with its default arguments; ``warm_up_cosine`` rises over the first 5 %.
+
+    Raises:
+        KeyError: There is none; the message lists those there are.
+    """
+    if name not in _NAMED:
+        raise KeyError(f"no schedule is called {name!r}; there are {', '.join(_NAMED)}")
+    return _NAMED[name]()
+
+
+def list_schedules() -> tuple[str, ...]:
+    """The names that :func:`get_schedule` takes."""
+    return tuple(_NAMED)

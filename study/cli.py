@@ -1,7 +1,5 @@
 """The command ``adai-study``: one verb a function, wiring only."""
 
-import functools
-import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from study.cli_options import common_options, launch_options, report_options
 from study.errors import OutputError
 from study.provenance import installed_version
 from study.settings import Settings
@@ -18,7 +17,7 @@ from study.settings import Settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from study.launch import LaunchOptions, PoolKind
+    from study.launch import LaunchOptions
     from study.report.export import TableFormat
     from study.storage.records import StudyProgress
 
@@ -41,90 +40,18 @@ class _Group(click.Group):
     @staticmethod
     def _explain(error: Exception, *, debug: bool) -> None:
         from study.errors import StudyError
+        from workers.pool import RefusedError
         from workers.ray_pool import RayUnavailableError
         from workers.workloads import MissingDataError
 
         if debug:
             traceback.print_exception(error)
-        if isinstance(error, StudyError | MissingDataError | RayUnavailableError):
+        if isinstance(error, StudyError | MissingDataError | RayUnavailableError | RefusedError):
             click.echo(f"Error: {error}", err=True)
         else:
             hint = "" if debug else "; run the command again with --debug to see where, and report it"
             click.echo(f"Error: this is a fault of the program: {type(error).__name__}: {error}{hint}", err=True)
         sys.exit(getattr(error, "exit_code", 1))
-
-
-def _common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """``--db`` and ``--debug``, and the settings as first argument."""
-
-    @click.option(
-        "--db",
-        metavar="URL",
-        help="Database, such as sqlite:///FILE.  [default: ADAI_DATABASE_URL or sqlite:///adai-study.db]",
-    )
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @click.pass_context
-    @functools.wraps(function)
-    def wrapped(ctx: click.Context, /, *, db: str | None, debug: bool, **arguments: Any) -> None:
-        ctx.find_root().meta["debug"] = debug or ctx.find_root().meta.get("debug", False)
-        settings = Settings()
-        if db is not None:
-            settings = settings.model_copy(update={"database_url": db})
-        function(settings, **arguments)
-
-    return wrapped
-
-
-def _require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
-    del ctx, parameter
-    if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number")
-    return value
-
-
-def _report_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Where the report goes and what it counts."""
-    tolerance = click.option(
-        "--tolerance",
-        type=click.FloatRange(min=1.0),
-        default=1.5,
-        show_default=True,
-        callback=_require_finite,
-        help="A point counts as near the best if its mean objective is at most this many times the best's.",
-    )
-    out = click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
-    return out(tolerance(function))
-
-
-def _launch_options(function: Callable[..., None]) -> Callable[..., None]:
-    """How and where a study runs, and its report, as one argument ``launch``."""
-
-    @click.option(
-        "--pool", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help="Ray, or this process."
-    )
-    @click.option("--workers", type=click.IntRange(min=1), help="Ray workers.  [default: one per processor]")
-    @_report_options
-    @functools.wraps(function)
-    def wrapped(
-        settings: Settings,
-        *,
-        pool: "PoolKind",
-        workers: int | None,
-        out: Path | None,
-        tolerance: float,
-        **arguments: Any,
-    ) -> None:
-        if workers is not None and pool == "inline":
-            raise click.UsageError("--workers has no meaning with --pool inline, which is one process; leave one out")
-
-        def launch(name: str) -> "LaunchOptions":
-            from study.launch import LaunchOptions
-
-            return LaunchOptions(pool, workers, out or Path("reports") / name, tolerance)
-
-        function(settings, launch=launch, **arguments)
-
-    return wrapped
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -141,9 +68,15 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 @main.command()
 @click.argument("spec", type=click.Path(path_type=Path))
-@_common_options
-@_launch_options
-def run(settings: Settings, spec: Path, launch: "Callable[[str], LaunchOptions]") -> None:
+@click.option(
+    "--limit-train",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train on N examples only; such a study needs a name of its own in a database.",
+)
+@common_options
+@launch_options
+def run(settings: Settings, spec: Path, limit_train: int | None, launch: "Callable[[str], LaunchOptions]") -> None:
     """Run the study described by the file SPEC and write its report.
 
     If the database has the study already, only what is missing runs.
@@ -151,16 +84,18 @@ def run(settings: Settings, spec: Path, launch: "Callable[[str], LaunchOptions]"
     Example: adai-study run study/specs/digits.toml --workers 2
     """
     from study.launch import run_study
-    from study.spec import load_spec
+    from study.spec_file import limit_train_of, load_spec
 
     loaded = load_spec(spec)
+    if limit_train is not None:
+        loaded = limit_train_of(loaded, limit_train)
     click.echo(f"report: {run_study(loaded, settings, launch(loaded.name))}")
 
 
 @main.command()
 @click.argument("name")
-@_common_options
-@_launch_options
+@common_options
+@launch_options
 def resume(settings: Settings, name: str, launch: "Callable[[str], LaunchOptions]") -> None:
     """Run what is missing of study NAME and write its report.
 
@@ -172,7 +107,7 @@ def resume(settings: Settings, name: str, launch: "Callable[[str], LaunchOptions
 
 
 @main.command("list")
-@_common_options
+@common_options
 def list_studies(settings: Settings) -> None:
     """List the studies in the database.
 
@@ -196,21 +131,24 @@ def list_studies(settings: Settings) -> None:
 
 @main.command()
 @click.argument("name")
-@_common_options
+@common_options
 def status(settings: Settings, name: str) -> None:
-    """Show how far study NAME is, by optimizer, and what failed.
+    """Show how far study NAME is, by optimizer, how its workloads are trained, and what failed.
 
     Example: adai-study status digits
     """
     from study.storage.engine import open_database
-    from study.storage.records import find_study, read_failures, read_progress
+    from study.storage.records import find_study, read_failures, read_plans, read_progress
 
     with open_database(settings.database_url) as engine, engine.connect() as connection:
         study = find_study(connection, name)
         progress = read_progress(connection, name)
         failures = read_failures(connection, study.id)
+        plans = read_plans(connection, study.id)
     click.echo(f"{study.name}: {study.state}, created {study.created_at:%Y-%m-%d %H:%M} UTC")
     _print(_progress_table(progress, study.spec.objective))
+    for workload, plan in plans.items():
+        click.echo(f"{workload}: engine {plan.engine}, up to {plan.max_rows} runs together ({plan.reason})")
     for workload, optimizer, termination, error in failures:
         last = (error.strip().splitlines() or [""])[-1]
         click.echo(f"{workload}, {optimizer}: {termination.lower().replace('_', ' ')}: {last}")
@@ -218,8 +156,8 @@ def status(settings: Settings, name: str) -> None:
 
 @main.command()
 @click.argument("name")
-@_common_options
-@_report_options
+@common_options
+@report_options
 def report(settings: Settings, name: str, out: Path | None, tolerance: float) -> None:
     """Write the report of study NAME: HTML, Markdown, figures, tables, manifest.
 
@@ -241,12 +179,12 @@ def report(settings: Settings, name: str, out: Path | None, tolerance: float) ->
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
     "--table",
-    type=click.Choice(["runs", "trials", "epochs"]),
+    type=click.Choice(["runs", "trials", "epochs", "curvature"]),
     default="runs",
     show_default=True,
     help="One row per run, per finished trial, or per epoch of each run.",
 )
-@_common_options
+@common_options
 def export(settings: Settings, name: str, format_: "TableFormat", out: Path, table: str) -> None:
     """Export a table of study NAME to a file.
 
@@ -254,12 +192,14 @@ def export(settings: Settings, name: str, format_: "TableFormat", out: Path, tab
     """
     from study.report import export as tables
     from study.storage.engine import open_database
-    from study.storage.records import find_study, read_epochs, read_runs
+    from study.storage.records import find_study, read_curvature, read_epochs, read_runs
 
     with open_database(settings.database_url) as engine, engine.connect() as connection:
         study = find_study(connection, name)
         if table == "epochs":
             frame = tables.epochs_frame(study, read_epochs(connection, study.id))
+        elif table == "curvature":
+            frame = tables.curvature_frame(study, read_curvature(connection, study.id))
         else:
             make_frame = tables.runs_frame if table == "runs" else tables.trials_frame
             frame = make_frame(study, read_runs(connection, study.id))
@@ -279,6 +219,25 @@ def specs(show: str | None, debug: bool) -> None:
 
     del debug
     click.echo(read_shipped_spec(show) if show else "\n".join(list_shipped_specs()), nl=not show)
+
+
+@main.command()
+@click.option("--debug", is_flag=True, hidden=True)
+def workloads(debug: bool) -> None:
+    """List the workloads that a spec can name.
+
+    Example: adai-study workloads
+    """
+    from rich.table import Table
+
+    from workers.workloads import get_workload, list_workloads
+
+    del debug
+    table = Table("workload", "batch size", "epochs", "what it is", box=None)
+    for name in list_workloads():
+        workload = get_workload(name)
+        table.add_row(name, str(workload.batch_size), str(workload.epochs), workload.title)
+    _print(table)
 
 
 @main.command()
@@ -302,7 +261,7 @@ def init(file: Path, debug: bool) -> None:
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port on 127.0.0.1.")
-@_common_options
+@common_options
 def dashboard(settings: Settings, port: int) -> None:
     """Serve Optuna Dashboard for this database on 127.0.0.1, read-only, until Ctrl-C.
 
@@ -318,7 +277,7 @@ def dashboard(settings: Settings, port: int) -> None:
 
 
 @main.command()
-@_common_options
+@common_options
 def doctor(settings: Settings) -> None:
     """Check versions, database, Ray, devices, disk and data: each line ok, or what to do.
 
@@ -343,7 +302,7 @@ def db() -> None:
 
 
 @db.command()
-@_common_options
+@common_options
 def upgrade(settings: Settings) -> None:
     """Create the tables, or bring them to this version.
 
@@ -356,7 +315,7 @@ def upgrade(settings: Settings) -> None:
 
 
 @db.command()
-@_common_options
+@common_options
 def current(settings: Settings) -> None:
     """Show the revision of the tables and the one that this version needs.
 

@@ -1,5 +1,6 @@
 """The design: all points of a study, made up front, so that no result depends on the order of finishing."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,9 +31,17 @@ COLUMNS = {
     "cprop_beta": 10,
     "cprop_c": 11,
     "cprop_eps": 12,
+    "batch_size": 13,
+    "epochs": 14,
+    "limit_train": 15,
+    "label_smoothing": 16,
+    "noise_rate": 17,
+    "imbalance_ratio": 18,
 }
+#: Columns are made in blocks of 16, each with its own scrambling: a further block moves no point of the others.
+_BLOCK = 16
 #: More than are used: a further column would else move the points of every study.
-DIMENSIONS = 16
+DIMENSIONS = 2 * _BLOCK
 
 Origin = Literal["default", "design"]
 
@@ -46,7 +55,7 @@ class PlannedTrial:
         optimizer: Name of the optimizer.
         number: Its number in the Optuna study of that workload and optimizer; 0 is the default setting.
         origin: Whether it is the default setting or a point of the design.
-        hyperparameters: Every hyperparameter of the optimizer: axes, fixed ones and defaults.
+        hyperparameters: Every hyperparameter of the optimizer and every axis of the training.
         unit: For each axis its place in the unit cube; outside [0, 1] or None if a default lies off its axis.
     """
 
@@ -65,13 +74,19 @@ def unit_points(design: DesignSpec, study_seed: int) -> npt.NDArray[np.float64]:
         design: Kind and number of points.
         study_seed: Keys the scrambling or the random numbers.
     """
+    return np.hstack([_block(design, study_seed, block) for block in range(DIMENSIONS // _BLOCK)])
+
+
+def _block(design: DesignSpec, study_seed: int, block: int) -> npt.NDArray[np.float64]:
+    """Columns ``16 * block`` to ``16 * block + 15``."""
     if design.kind == "random":
-        words = uniform(design.points * DIMENSIONS, seed=study_seed, index=0, purpose=Purpose.DESIGN)
-        return words.reshape(design.points, DIMENSIONS)
-    scrambling = np.random.SeedSequence([study_seed, int(Purpose.DESIGN)])
-    sobol = qmc.Sobol(d=DIMENSIONS, scramble=True, rng=np.random.Generator(np.random.Philox(scrambling)))
+        words = uniform(design.points * _BLOCK, seed=study_seed, index=0, purpose=Purpose.DESIGN, step=block)
+        return words.reshape(design.points, _BLOCK)
+    # A later block is the end of a longer sequence: the same columns scrambled anew would be tied to the first ones.
+    scrambling = np.random.SeedSequence([study_seed, int(Purpose.DESIGN), *([block] if block else [])])
+    sobol = qmc.Sobol(d=_BLOCK * (block + 1), scramble=True, rng=np.random.Generator(np.random.Philox(scrambling)))
     exponent = max(design.points - 1, 0).bit_length()  # the least power of 2 that holds all points
-    return np.asarray(sobol.random_base2(exponent)[: design.points])
+    return np.asarray(sobol.random_base2(exponent)[: design.points, block * _BLOCK :])
 
 
 def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
@@ -81,12 +96,30 @@ def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
         trial
         for workload in spec.workloads
         for optimizer in spec.optimizers
-        for trial in _plan_optimizer(workload, optimizer, points)
+        for trial in _plan_optimizer(workload, optimizer, points, _training_defaults(spec, workload, optimizer))
     ]
 
 
-def _plan_optimizer(workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64]) -> list[PlannedTrial]:
-    defaults = {h.name: h.default for h in optimizer.rule.hyperparameters} | optimizer.fixed
+def _training_defaults(spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> dict[str, float]:
+    """What trial 0 has on the axes of the training: the study's own, the workload's, or all data."""
+    training = spec.training
+    values: dict[str, float] = {
+        "batch_size": training.batch_size or spec.workload(workload).batch_size,
+        "epochs": spec.epochs_of(workload),
+        "limit_train": training.limit_train or math.inf,
+        "label_smoothing": training.label_smoothing,
+        "noise_rate": training.noise_rate,
+        "imbalance_ratio": training.imbalance_ratio,
+    }
+    return {
+        name: min(float(value), optimizer.axes[name].high) for name, value in values.items() if name in optimizer.axes
+    }
+
+
+def _plan_optimizer(
+    workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64], training: dict[str, float]
+) -> list[PlannedTrial]:
+    defaults = {h.name: h.default for h in optimizer.rule.hyperparameters} | optimizer.fixed | training
     units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
     trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
     for number, point in enumerate(points, start=1):

@@ -88,6 +88,8 @@ def _workload(name: str) -> Finding:
     try:
         check_data(name)
     except MissingDataError as error:
-        return Finding(f"workload {name}", name.startswith("imagefolder"), f"no data: {error}")
+        return Finding(f"workload {name}", name.startswith(("imagefolder", "cifar")), f"no data: {error}")
     data = get_workload(name).load_data()
-    return Finding(f"workload {name}", True, f"{len(data.train.labels)} training examples, {data.classes} classes")
+    return Finding(
+        f"workload {name}", True, f"{len(data.train.labels)} training examples, {data.classes or 'no'} classes"
+    )

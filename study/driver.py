@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Engine
@@ -18,11 +18,14 @@ from study.storage.records import (
     find_spec_hash,
     find_study,
     read_pending_trials,
+    read_plans,
     read_progress,
     read_run_ids,
+    read_trials,
 )
 from workers.batching import pack_trials
-from workers.messages import BatchFailed, BatchFinished, EpochMetrics, PoolEvent, Termination, TrialBatch
+from workers.messages import BatchFailed, BatchFinished, EnginePlan, EpochMetrics, PoolEvent, Termination, TrialBatch
+from workers.planner import PlanRequest
 from workers.pool import WorkerPool
 
 #: How many attempts a batch has in all when its worker is lost.
@@ -68,10 +71,21 @@ class _Flight:
     attempt_id: int
     trials: Sequence[TrialRecord]
     attempt: int
-    epochs: int
+    #: Budget of each run of the batch.
+    epochs: Sequence[int]
     epochs_seen: int = 0
     #: Last objective of each run: a diverged one stays at chance level.
     objectives: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def run_epochs(self) -> int:
+        """What its runs may train in all."""
+        return sum(self.epochs)
+
+    @property
+    def run_epochs_seen(self) -> int:
+        """What they trained, or would have trained without diverging, until now."""
+        return sum(min(epochs, self.epochs_seen) for epochs in self.epochs)
 
 
 def check_name(engine: Engine, spec: StudySpec) -> bool:
@@ -90,15 +104,40 @@ def check_name(engine: Engine, spec: StudySpec) -> bool:
     return known is not None
 
 
-def create_study(engine: Engine, spec: StudySpec) -> StudyRecord:
-    """Write the study of ``spec`` with its whole plan.
+def plan_engines(spec: StudySpec, pool: WorkerPool) -> dict[str, EnginePlan]:
+    """For each workload, how it is trained on the workers of ``pool``.
+
+    Raises:
+        RefusedError: A workload cannot be trained as the spec wants it.
+    """
+    runs = (spec.design.points + 1) * len(spec.optimizers) * spec.seeds
+    return {
+        workload: pool.plan(
+            PlanRequest(
+                workload=spec.reference(workload),
+                training=spec.training_of_trial({}),
+                engine=spec.training.engine,
+                row_epochs=-(-runs * spec.epochs_of(workload) // pool.slots),
+                workers=pool.slots,
+            )
+        )
+        for workload in spec.workloads
+    }
+
+
+def create_study(
+    engine: Engine, spec: StudySpec, plans: Mapping[str, EnginePlan] | None = None, device: str = "cpu"
+) -> StudyRecord:
+    """Write the study of ``spec`` with all its trials, and the plans for ``device``; its driver makes missing ones.
 
     Raises:
         SpecError: Optuna already has a study of one of the names.
     """
-    plan = plan_trials(spec)
+    trials = plan_trials(spec)
     with engine.begin() as connection:
-        writes.create_study(connection, spec, plan, describe_environment())
+        study_id = writes.create_study(connection, spec, trials, describe_environment())
+        for workload, plan in (plans or {}).items():
+            writes.store_plan(connection, study_id, workload, plan, device)
         return find_study(connection, spec.name)
 
 
@@ -128,8 +167,8 @@ class Driver:
             InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
             StudyBusyError: Another process runs the study; nothing was changed.
         """
-        self._progress = self._initial_progress()
-        self._prepare()
+        trials, pending = self._prepare()
+        self._progress = self._initial_progress(trials, pending)
         try:
             self._report()
             while self._queue or self._flights:
@@ -148,31 +187,55 @@ class Driver:
         with self._engine.begin() as connection:
             writes.release_study(connection, self._study.id, "completed")
 
-    def _prepare(self) -> None:
-        """Find what is missing, free what a dead driver held, and say that the study runs."""
+    def _prepare(self) -> tuple[list[TrialRecord], set[int]]:
+        """Find what is missing, free what a dead driver held, and say that the study runs.
+
+        Returns:
+            All trials, and the ids of those that have not ended.
+        """
         with self._engine.begin() as connection:
             writes.claim_study(connection, self._study.id)
             pending = read_pending_trials(connection, self._study.id)
             writes.reconcile_study(connection, self._study.id, pending)
             self._run_ids = read_run_ids(connection, self._study.id)
-        groups: dict[tuple[str, str], list[TrialRecord]] = {}
-        for trial in pending:
-            groups.setdefault((trial.workload, trial.optimizer), []).append(trial)
-        self._queue: deque[tuple[list[TrialRecord], int]] = deque(
-            (batch, 1) for group in groups.values() for batch in pack_trials(group, seeds=self._spec.seeds)
-        )
+            trials = read_trials(connection, self._study.id)
+            self._plans = read_plans(connection, self._study.id)
+        if set(self._plans) < set(self._spec.workloads):  # a study from before there were plans
+            self._plans = plan_engines(self._spec, self._pool)
+            with self._engine.begin() as connection:
+                for workload, plan in self._plans.items():
+                    writes.store_plan(connection, self._study.id, workload, plan, self._pool.device)
+        missing = {trial.id for trial in pending}
+        self._queue: deque[tuple[list[TrialRecord], int]] = deque((batch, 1) for batch in self._pack(trials, missing))
+        return trials, missing
 
-    def _initial_progress(self) -> Progress:
+    def _pack(self, trials: Sequence[TrialRecord], pending: Collection[int]) -> Iterator[list[TrialRecord]]:
+        """What is missing, in the batches that the whole study has: so a batch finds its checkpoint again."""
+        groups: dict[tuple[str, str, str], list[TrialRecord]] = {}
+        for trial in trials:
+            training = self._spec.training_of_trial(trial.hyperparameters)
+            groups.setdefault((trial.workload, trial.optimizer, repr(training)), []).append(trial)
+        for (workload, _, _), group in groups.items():
+            rows = self._plans[workload].max_rows
+            for batch in pack_trials(group, seeds=self._spec.seeds, max_rows=rows, workers=self._pool.slots):
+                missing = [trial for trial in batch if trial.id in pending]
+                if missing:
+                    yield missing
+
+    def _initial_progress(self, trials: Sequence[TrialRecord], pending: Collection[int]) -> Progress:
         seeds = self._spec.seeds
         with self._engine.connect() as connection:
             parts = read_progress(connection, self._study.name)
-        epochs_ended = sum(part.ended * self._spec.epochs_of(part.workload) for part in parts)
+        budgets = {
+            trial.id: seeds * self._spec.epochs_of_trial(trial.workload, trial.hyperparameters) for trial in trials
+        }
+        epochs_ended = sum(budget for trial_id, budget in budgets.items() if trial_id not in pending)
         best = min(((p.best_objective, p.optimizer) for p in parts if p.best_objective is not None), default=None)
         return Progress(
             study=self._study.name,
             trials=self._spec.trial_count,
             trials_ended=sum(part.ended for part in parts) // seeds,
-            run_epochs=sum(part.runs * self._spec.epochs_of(part.workload) for part in parts),
+            run_epochs=sum(budgets.values()),
             run_epochs_ended=epochs_ended,
             resumed_at=epochs_ended,
             diverged=sum(part.diverged for part in parts),
@@ -195,19 +258,22 @@ class Driver:
     def _make_batch(self, attempt_id: int, trials: Sequence[TrialRecord]) -> TrialBatch:
         rows = [(trial, seed) for trial in trials for seed in range(self._spec.seeds)]
         first = trials[0]
+        rule = self._spec.optimizer(first.optimizer).rule
         return TrialBatch(
             batch_id=attempt_id,
-            workload=first.workload,
+            workload=self._spec.reference(first.workload),
             optimizer=first.optimizer,
             run_ids=tuple(self._run_ids[trial.id, seed] for trial, seed in rows),
             seeds=tuple(seed for _, seed in rows),
             hyperparameters={
-                name: tuple(trial.hyperparameters[name] for trial, _ in rows) for name in first.hyperparameters
+                h.name: tuple(trial.hyperparameters[h.name] for trial, _ in rows) for h in rule.hyperparameters
             },
             study_seed=self._spec.study_seed,
-            epochs=self._spec.epochs_of(first.workload),
+            epochs=tuple(self._spec.epochs_of_trial(trial.workload, trial.hyperparameters) for trial, _ in rows),
             objective=self._spec.objective,
             options=self._spec.optimizer(first.optimizer).options,
+            training=self._spec.training_of_trial(first.hyperparameters),
+            engine=self._plans[first.workload].engine,
         )
 
     def _handle(self, event: PoolEvent) -> None:
@@ -218,6 +284,8 @@ class Driver:
             self._finish(flight, event)
         elif event.termination is Termination.WORKER_LOST and flight.attempt < MAX_ATTEMPTS:
             self._try_again(flight, event)
+        elif event.termination is Termination.OUT_OF_MEMORY and len(flight.trials) > 1:
+            self._halve(flight, event)
         else:
             self._fail(flight, event)
 
@@ -234,8 +302,9 @@ class Driver:
         }
         with self._engine.begin() as connection:
             writes.record_epoch(connection, metrics, values)
+        seen = flight.run_epochs_seen
         flight.epochs_seen = metrics.epoch
-        self._advance(run_epochs=len(flight.trials) * self._spec.seeds)
+        self._advance(run_epochs=flight.run_epochs_seen - seen)
 
     def _finish(self, flight: _Flight, finished: BatchFinished) -> None:
         outcome_of = {outcome.run_id: outcome for outcome in finished.outcomes}
@@ -250,7 +319,7 @@ class Driver:
         if self._progress.best is None or best < self._progress.best:
             self._progress = replace(self._progress, best=best, best_optimizer=flight.trials[0].optimizer)
         self._advance(
-            run_epochs=(flight.epochs - flight.epochs_seen) * len(finished.outcomes),
+            run_epochs=flight.run_epochs - flight.run_epochs_seen,
             trials=len(flight.trials),
             diverged=sum(o.termination is Termination.DIVERGED for o in finished.outcomes),
         )
@@ -260,14 +329,24 @@ class Driver:
             writes.abandon_attempt(connection, flight.attempt_id, flight.trials, failed.termination, failed.error)
         del self._flights[flight.attempt_id]
         self._queue.appendleft((list(flight.trials), flight.attempt + 1))
-        self._advance(run_epochs=-flight.epochs_seen * len(flight.trials) * self._spec.seeds)
+        self._advance(run_epochs=-flight.run_epochs_seen)
+
+    def _halve(self, flight: _Flight, failed: BatchFailed) -> None:
+        """Too many rows for the worker's memory: try two batches of half as many."""
+        with self._engine.begin() as connection:
+            writes.abandon_attempt(connection, flight.attempt_id, flight.trials, failed.termination, failed.error)
+        del self._flights[flight.attempt_id]
+        middle = len(flight.trials) // 2
+        for half in (flight.trials[middle:], flight.trials[:middle]):
+            self._queue.appendleft((list(half), flight.attempt))
+        self._advance(run_epochs=-flight.run_epochs_seen)
 
     def _fail(self, flight: _Flight, failed: BatchFailed) -> None:
         with self._engine.begin() as connection:
             writes.fail_attempt(connection, flight.attempt_id, flight.trials, failed)
         del self._flights[flight.attempt_id]
         trials = len(flight.trials)
-        remaining = (flight.epochs - flight.epochs_seen) * trials * self._spec.seeds
+        remaining = flight.run_epochs - flight.run_epochs_seen
         self._advance(run_epochs=remaining, trials=trials, failed=trials)
 
     def _advance(self, *, run_epochs: int, trials: int = 0, diverged: int = 0, failed: int = 0) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.driver import Driver, check_name, create_study
+from study.driver import Driver, check_name, create_study, plan_engines
 from study.errors import DatabaseError, FailedTrialsError, OutputError
 from study.progress import make_display
 from study.report.render import build_report, check_output, write_report
@@ -19,7 +19,7 @@ from study.settings import Settings
 from study.spec import StudySpec
 from study.storage.engine import create_database, database_exists, database_file, open_database, shown
 from study.storage.records import StudyRecord, find_study
-from workers.pool import InlinePool, WorkerPool
+from workers.pool import InlinePool, WorkerPool, WorkerSettings
 from workers.ray_pool import RayPool
 
 PoolKind = Literal["ray", "inline"]
@@ -32,12 +32,14 @@ class LaunchOptions:
     Attributes:
         pool: Ray actors, or this process.
         workers: Number of Ray actors; None for one per processor.
+        worker: What each of them uses.
         out: Folder of the report.
         tolerance: What the report counts as near the best.
     """
 
     pool: PoolKind
     workers: int | None
+    worker: WorkerSettings
     out: Path
     tolerance: float
 
@@ -52,6 +54,7 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
         StudyError: Something is wrong; unless the study had begun, nothing was written.
         MissingDataError: A workload's data is missing; nothing was written.
         RayUnavailableError: Ray cannot be used; nothing was written.
+        RefusedError: A workload cannot be trained as the spec wants it; nothing was written.
     """
     _check_output(settings, options)
     if database_exists(settings.database_url):
@@ -59,11 +62,13 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
             known = check_name(engine, spec)
         if known:
             return resume_study(spec.name, settings, options)
-    with _start_pool(spec, settings, options) as pool, create_database(settings.database_url) as engine:
-        study = create_study(engine, spec)
-        with _database_failures(spec.name, settings):
-            _drive(engine, study, pool)
-        return _finish(engine, spec.name, options)
+    with _start_pool(spec, settings, options) as pool:
+        plans = plan_engines(spec, pool)
+        with create_database(settings.database_url) as engine:
+            study = create_study(engine, spec, plans, pool.device)
+            with _database_failures(spec.name, settings):
+                _drive(engine, study, pool)
+            return _finish(engine, spec.name, options)
 
 
 def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
@@ -97,11 +102,13 @@ def _check_output(settings: Settings, options: LaunchOptions) -> None:
 def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Iterator[WorkerPool]:
     """The pool that was asked for, with the data of every workload seen to be there."""
     pool: WorkerPool = (
-        InlinePool() if options.pool == "inline" else RayPool(workers=options.workers, address=settings.ray_address)
+        InlinePool(options.worker)
+        if options.pool == "inline"
+        else RayPool(workers=options.workers, address=settings.ray_address, settings=options.worker)
     )
     with _terminating_like_ctrl_c(), pool:
         for workload in spec.workloads:
-            pool.check_workload(workload)
+            pool.check_workload(spec.reference(workload))
         yield pool
 
 

@@ -1,32 +1,26 @@
-"""The study spec: one TOML file, validated completely before anything is written."""
+"""The study spec: what one study is, and everything that must hold for it."""
 
 import difflib
 import hashlib
 import json
 import math
 import re
-import tomllib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from adai import Scale, UpdateRule, get_optimizer, get_rule, list_optimizers
-from study.errors import SpecError
-from workers.messages import Objective
-from workers.workloads import get_workload, list_workloads
+from study.training import INTEGER_AXES, TRAINING_AXES, Strict, TrainingSpec
+from workers.messages import Objective, Training, WorkloadReference
+from workers.workloads import Workload, get_workload, list_workloads, read_workloads
 
-#: Of a wrong value, what a message shows.
-_SHOWN_CHARACTERS = 60
+#: Not in the hash where they are empty.
+_LATER_FIELDS = ("workload_files",)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class AxisSpec(_Strict):
+class AxisSpec(Strict):
     """The range of one hyperparameter, both ends included."""
 
     low: float
@@ -35,6 +29,8 @@ class AxisSpec(_Strict):
     """Largest value."""
     scale: Scale = "linear"
     """How values spread: `linear`, `log` (of x), or `log1m` (log of 1 - x, for decays near 1)."""
+    integer: bool = False
+    """Whole numbers only; always so for `batch_size`, `epochs` and `limit_train`."""
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
@@ -45,6 +41,8 @@ class AxisSpec(_Strict):
             )
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"a log range cannot reach {self.low:g}; low must be above 0, or scale linear")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"the ends of {self.low:g} to {self.high:g} must be whole numbers, as all values between")
         if self.scale == "log1m" and self.high >= 1:
             raise ValueError(f"a log1m range cannot reach {self.high:g}; high must be below 1, or scale linear")
         width = self.scaled(self.high) - self.scaled(self.low)
@@ -68,16 +66,17 @@ class AxisSpec(_Strict):
         return self.low <= value <= self.high
 
 
-class OptimizerSpec(_Strict):
+class OptimizerSpec(Strict):
     """One optimizer of the study, its axes and what it holds fixed."""
 
     name: str
     """An optimizer of the catalog."""
-    axes: dict[str, AxisSpec] = {}
-    """What varies: hyperparameter -> range. Empty means the catalog's search space, less what is fixed."""
-    fixed: dict[str, float] = {}
+    axes: dict[str, AxisSpec] = Field(default={})
+    """What varies: hyperparameter -> range, also of the training. Empty means the catalog's search space, less what is
+    fixed."""
+    fixed: dict[str, float] = Field(default={})
     """What is held: hyperparameter -> value. Everything else keeps its default."""
-    options: dict[str, bool | int | float | str] = {}
+    options: dict[str, bool | int | float | str] = Field(default={})
     """Which variant of the optimizer, such as `keep_num = 20` of `adashift`; without it, the usual one."""
 
     @field_validator("name")
@@ -107,6 +106,17 @@ class OptimizerSpec(_Strict):
         }
         return {**data, "axes": axes}
 
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _count_in_whole_numbers(cls, axes: Any) -> Any:
+        """Batch sizes and the like are whole numbers without being told so."""
+        if not isinstance(axes, dict):
+            return axes
+        return {
+            name: {**axis, "integer": True} if name in INTEGER_AXES and isinstance(axis, dict) else axis
+            for name, axis in axes.items()
+        }
+
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         try:
@@ -135,7 +145,9 @@ class OptimizerSpec(_Strict):
     def _check_hyperparameters(self) -> Self:
         rule = self.rule
         allowed = tuple(hyperparameter.name for hyperparameter in rule.hyperparameters)
-        for name in (*self.axes, *self.fixed):
+        for name in self.axes:
+            _check_known(f"hyperparameter of {self.name}", name, (*allowed, *TRAINING_AXES))
+        for name in self.fixed:
             _check_known(f"hyperparameter of {self.name}", name, allowed)
         if not self.axes:
             raise ValueError("no axis is left to vary; remove one from fixed")
@@ -145,13 +157,16 @@ class OptimizerSpec(_Strict):
         values = [(name, value) for name, value in self.fixed.items()]
         values += [(name, end) for name, axis in self.axes.items() for end in (axis.low, axis.high)]
         for name, value in values:
+            if name in TRAINING_AXES:
+                _check_training_axis(name, value)
+                continue
             hyperparameter = rule.hyperparameter(name)
             if not hyperparameter.allows(value):
                 raise ValueError(f"{name} = {value:g} is outside {self.name}'s range {hyperparameter.valid_range}")
         return self
 
 
-class DesignSpec(_Strict):
+class DesignSpec(Strict):
     """Which points of the search space are tried, beside the defaults (always trial 0)."""
 
     kind: Literal["sobol", "random"] = "sobol"
@@ -160,15 +175,17 @@ class DesignSpec(_Strict):
     """Points per optimizer; powers of 2 balance a Sobol' design."""
 
 
-class StudySpec(_Strict):
+class StudySpec(Strict):
     """What one study is: workloads x optimizers x points x seeds."""
 
     name: str
     """Lower-case letters, digits, dots, underscores and hyphens; unique in a database."""
     description: str = ""
     """For people; changing it does not make another study."""
+    workload_files: dict[str, str] = Field(default={})
+    """Python files that define workloads of your own: a list of paths in the file, name -> text once it is read."""
     workloads: Annotated[list[str], Field(min_length=1)]
-    """Names of workloads."""
+    """Names of workloads: shipped, installed, or from the workload files."""
     optimizers: Annotated[list[OptimizerSpec], Field(min_length=1)]
     """Each optimizer once."""
     design: DesignSpec = DesignSpec()
@@ -181,6 +198,8 @@ class StudySpec(_Strict):
     """Passes over the training set; without it, each workload's own budget."""
     objective: Objective = "val_error"
     """What a trial is judged by: `val_error` or `val_loss` after the last epoch, mean over seeds."""
+    training: TrainingSpec = TrainingSpec()
+    """How the workloads are trained, where not in their own way."""
 
     @field_validator("name")
     @classmethod
@@ -194,11 +213,25 @@ class StudySpec(_Strict):
 
     @field_validator("workloads")
     @classmethod
-    def _check_workloads(cls, workloads: list[str]) -> list[str]:
+    def _check_workloads(cls, workloads: list[str], info: ValidationInfo) -> list[str]:
+        own = [name for text in info.data.get("workload_files", {}).values() for name in read_workloads(text)]
+        _check_unique("workload of the workload files", own)
         for workload in workloads:
-            _check_known("workload", workload, list_workloads())
+            _check_known("workload", workload, [*list_workloads(), *own])
         _check_unique("workload", workloads)
         return workloads
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        for name in self.workloads:
+            workload = self.workload(name)
+            if workload.error is None and self.objective == "val_error":
+                raise ValueError(f'workload {name!r} has no error rate; set objective = "val_loss"')
+        for optimizer in self.optimizers:
+            for axis, kind in (("noise_rate", "label_noise"), ("imbalance_ratio", "imbalance")):
+                if axis in optimizer.axes and getattr(self.training, kind) == "none":
+                    raise ValueError(f"the axis {axis} of {optimizer.name} needs {kind} in [training]; set its kind")
+        return self
 
     @field_validator("optimizers")
     @classmethod
@@ -210,9 +243,17 @@ class StudySpec(_Strict):
     def hash(self) -> str:
         """SHA-256 over everything that can change a number: all fields but the description."""
         content = self.model_dump(mode="json", exclude={"description"})
+        # What is left out is left out of the hash: specs stored before there was such a field keep theirs.
+        content = {name: value for name, value in content.items() if name not in _LATER_FIELDS or value}
+        content["training"] = self.training.model_dump(exclude_defaults=True)
+        if not content["training"]:
+            del content["training"]
         for optimizer in content["optimizers"]:
-            if not optimizer["options"]:  # specs stored before there were options keep their hash
+            if not optimizer["options"]:
                 del optimizer["options"]
+            for axis in optimizer["axes"].values():
+                if not axis["integer"]:
+                    del axis["integer"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -222,47 +263,35 @@ class StudySpec(_Strict):
 
     def epochs_of(self, workload: str) -> int:
         """The budget of ``workload`` in this study."""
-        return self.epochs if self.epochs is not None else get_workload(workload).epochs
+        return self.epochs if self.epochs is not None else self.workload(workload).epochs
+
+    def reference(self, workload: str) -> WorkloadReference:
+        """What workers need to build ``workload``."""
+        for text in self.workload_files.values():
+            if workload in read_workloads(text):
+                return WorkloadReference(workload, text)
+        return WorkloadReference(workload)
+
+    def workload(self, name: str) -> Workload:
+        """The workload called ``name``, as it is defined."""
+        return get_workload(self.reference(name))
+
+    def epochs_of_trial(self, workload: str, hyperparameters: Mapping[str, float]) -> int:
+        """The budget of one trial: its own where epochs are an axis."""
+        return int(hyperparameters.get("epochs", self.epochs_of(workload)))
+
+    def training_of_trial(self, hyperparameters: Mapping[str, float]) -> Training:
+        """How the runs of one trial are trained."""
+        axes: dict[str, float] = {
+            name: int(hyperparameters[name]) if name in INTEGER_AXES else hyperparameters[name]
+            for name in TRAINING_AXES
+            if name in hyperparameters and name != "epochs"
+        }
+        return self.training.to_training(axes)
 
     def optimizer(self, name: str) -> OptimizerSpec:
         """The part of the spec about the optimizer called ``name``."""
         return next(optimizer for optimizer in self.optimizers if optimizer.name == name)
-
-
-def load_spec(path: Path) -> StudySpec:
-    """Read and validate a study spec.
-
-    Raises:
-        SpecError: The file cannot be read, is not TOML, or does not describe a study; lists every mistake.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"{path}: there is no such file; write one with `adai-study init {path}` "
-            "or copy a shipped one: `adai-study specs`"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    return parse_spec(text, source=str(path))
-
-
-def parse_spec(text: str, *, source: str) -> StudySpec:
-    """Validate the text of a study spec; ``source`` names it in messages.
-
-    Raises:
-        SpecError: As for :func:`load_spec`.
-    """
-    try:
-        content = tomllib.loads(text)
-    # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: is not valid TOML: {error}") from error
-    try:
-        return StudySpec.model_validate(content)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_describe(problem)}" for problem in error.errors())
-        raise SpecError(f"{source}: is not a study spec:\n{problems}") from error
 
 
 def _check_known(kind: str, name: str, allowed: Iterable[str]) -> None:
@@ -273,36 +302,13 @@ def _check_known(kind: str, name: str, allowed: Iterable[str]) -> None:
         raise ValueError(f"unknown {kind} {name!r}; {hint}allowed: {', '.join(allowed)}")
 
 
+def _check_training_axis(name: str, value: float) -> None:
+    low, high = TRAINING_AXES[name]
+    if not low <= value <= high:
+        raise ValueError(f"{name} = {value:g} is outside its range {low:g} to {high:g}")
+
+
 def _check_unique(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{kind} {name!r} is listed {names.count(name)} times; list it once")
-
-
-def _describe(problem: Any) -> str:
-    """One mistake as ``path.to[0].key: what is wrong``."""
-    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    if problem["type"] == "extra_forbidden":
-        allowed = list(_model_at(problem["loc"][:-1]).model_fields)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{location}: unknown key; {hint}allowed: {', '.join(allowed)}"
-    if problem["type"] == "missing":
-        return f"{location}: is missing"
-    given = repr(problem["input"])
-    given = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "..."
-    if problem["type"] in ("model_type", "dict_type"):
-        return f"{location}: must be a table with keys, not {given}; `adai-study init FILE` shows the form"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] != "value_error" and not isinstance(problem["input"], dict | list):
-        message += f", not {given}"
-    return f"{location}: {message}" if location else message
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that holds the keys at ``location`` of a spec."""
-    if not location:
-        return StudySpec
-    if location[0] == "design":
-        return DesignSpec
-    return AxisSpec if "axes" in location else OptimizerSpec

@@ -17,6 +17,12 @@ from tests_support import SMALL_SPEC, Command
 from study.cli import main
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Kernels, plans, images and checkpoints of tests do not mix with those of the user who runs them."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Workers use one thread; results are compared with theirs bit for bit."""

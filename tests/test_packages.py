@@ -66,11 +66,11 @@ def test_workers_train_where_ray_optuna_and_the_database_are_not_installed() -> 
 import sys
 for name in ("ray", "optuna", "sqlalchemy", "alembic", "pydantic", "click", "polars", "matplotlib"):
     sys.modules[name] = None
-from workers.messages import TrialBatch
+from workers.messages import TrialBatch, WorkloadReference
 from workers.trainer import train_batch
 import workers.pool, workers.ray_pool
-batch = TrialBatch(0, "digits-logistic", "sgd", (1,), (0,),
-                   {"lr": (0.1,), "momentum": (0.9,), "weight_decay": (0.0,)}, 0, 1, "val_error")
+batch = TrialBatch(0, WorkloadReference("digits-logistic"), "sgd", (1,), (0,),
+                   {"lr": (0.1,), "momentum": (0.9,), "weight_decay": (0.0,)}, 0, (1,), "val_error")
 *_, finished = train_batch(batch, worker="test")
 print(finished.outcomes[0].termination.name)
 """

@@ -21,6 +21,13 @@ class Purpose(IntEnum):
     INITIAL_WEIGHTS = 1
     DATA_ORDER = 2
     DESIGN = 3
+    AUGMENTATION = 4
+    CURVATURE = 5
+    SLICE = 6
+    LABEL_NOISE = 7
+    SUBSET = 8
+    NOISE = 9
+    DROPOUT = 10
 
 
 def random_words(size: int, *, seed: int, index: int, purpose: Purpose, step: int = 0) -> npt.NDArray[np.uint64]:

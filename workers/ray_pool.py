@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-
-from workers.messages import BatchFailed, BatchFinished, PoolEvent, Termination, TrialBatch
-from workers.pool import train_and_report
+from workers.messages import (
+    BatchFailed,
+    BatchFinished,
+    EnginePlan,
+    PoolEvent,
+    Termination,
+    TrialBatch,
+    WorkloadReference,
+)
+from workers.planner import PlanRequest
+from workers.pool import RefusedError, WorkerSettings, plan_or_postpone, train_and_report
 from workers.workloads import MissingDataError, check_data
 
 #: Ray's smallest object store; epoch metrics are a few kilobytes.
@@ -26,23 +33,31 @@ class RayUnavailableError(Exception):
 
 
 class _Worker:
-    """The actor: trains batches on one processor, one thread."""
+    """The actor: trains batches on one processor or its share of a GPU."""
 
-    def __init__(self, name: str) -> None:
-        torch.set_num_threads(1)
+    def __init__(self, name: str, settings: WorkerSettings) -> None:
+        settings.apply()
         self._name = name
+        self._device = settings.device
 
-    def check_workload(self, name: str) -> str:
+    def check_workload(self, workload: WorkloadReference) -> str:
         """Load the workload's data; return what is missing, or an empty string."""
         try:
-            check_data(name)
+            check_data(workload)
         except MissingDataError as error:
             return str(error)
         return ""
 
+    def plan(self, request: PlanRequest) -> EnginePlan | str:
+        """The plan, or why there is none."""
+        try:
+            return plan_or_postpone(request, self._device)
+        except RefusedError as error:
+            return str(error)
+
     def train(self, batch: TrialBatch) -> Iterator[PoolEvent]:
         """Stream the events of ``batch``."""
-        yield from train_and_report(batch, self._name)
+        yield from train_and_report(batch, self._name, self._device)
 
 
 class RayPool:
@@ -52,13 +67,18 @@ class RayPool:
         workers: Number of actors; None for one per processor of the machine or cluster.
         address: Of a running cluster (``host:port``, ``ray://host:port`` or ``auto``); None starts a local Ray that
             ends with the pool.
+        settings: What each worker uses.
 
     Raises:
         RayUnavailableError: Ray is not installed, the address does not answer, or there are too few processors.
     """
 
-    def __init__(self, *, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(
+        self, *, workers: int | None = None, address: str | None = None, settings: WorkerSettings | None = None
+    ) -> None:
         self._ray = _import_ray()
+        self._settings = settings or WorkerSettings()
+        self.device = self._settings.device
         self._address = address
         self._requested = workers
         self.description = f"ray at {address}" if address else "local ray"
@@ -67,8 +87,10 @@ class RayPool:
         try:
             self._connect()
             self.slots = self._count_slots()
-            actor_class = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
-            self._start_worker = lambda slot: actor_class.remote(f"ray-{slot}")
+            actor_class = self._ray.remote(
+                num_cpus=1, num_gpus=self._settings.gpu_share, max_restarts=0, max_task_retries=0
+            )(_Worker)
+            self._start_worker = lambda slot: actor_class.remote(f"ray-{slot}", self._settings)
             self._idle = [(slot, self._start_worker(slot)) for slot in range(self.slots)]
         except BaseException:
             self._ray.shutdown()
@@ -98,18 +120,31 @@ class RayPool:
         self._ray.init(address=self._address, **options)
 
     def _count_slots(self) -> int:
-        processors = int(self._ray.cluster_resources().get("CPU", 0))
-        slots = self._requested or processors
-        if slots < 1 or slots > processors:
+        resources = self._ray.cluster_resources()
+        processors = int(resources.get("CPU", 0))
+        room, needed = processors, "as many processors"
+        if self._settings.gpu_share:
+            room = min(room, int(resources.get("GPU", 0) / self._settings.gpu_share))
+            needed = f"as many processors and {self._settings.gpu_share:g} GPU each"
+        slots = self._requested or room
+        if slots < 1 or slots > room:
             raise RayUnavailableError(
-                f"{slots} workers need as many processors, but {self.description} has {processors}; "
-                "ask for fewer with --workers or add nodes"
+                f"{slots} workers need {needed}, but {self.description} has {processors} processors and "
+                f"{resources.get('GPU', 0):g} GPUs; ask for fewer with --workers, for less with --gpu-share, or add "
+                "nodes"
             )
         return slots
 
-    def check_workload(self, name: str) -> None:
+    def plan(self, request: PlanRequest) -> EnginePlan:
         """See :class:`workers.pool.WorkerPool`."""
-        questions = [worker.check_workload.remote(name) for _, worker in self._idle]
+        answer = self._ray.get(self._idle[0][1].plan.remote(request))
+        if isinstance(answer, str):
+            raise RefusedError(answer)
+        return EnginePlan(answer.engine, answer.max_rows, answer.reason)
+
+    def check_workload(self, workload: WorkloadReference) -> None:
+        """See :class:`workers.pool.WorkerPool`."""
+        questions = [worker.check_workload.remote(workload) for _, worker in self._idle]
         try:
             answers = self._ray.get(questions, timeout=_START_SECONDS)
         except self._ray.exceptions.RayError as error:
@@ -151,7 +186,10 @@ class RayPool:
             self._ray.kill(worker)
             self._idle.append((slot, self._start_worker(slot)))
             self._dispatch()
-            return BatchFailed(batch.batch_id, Termination.WORKER_LOST, f"{type(error).__name__}: {error}")
+            # Ray kills workers when a node's memory runs out, before the system does.
+            starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+            termination = Termination.OUT_OF_MEMORY if starved else Termination.WORKER_LOST
+            return BatchFailed(batch.batch_id, termination, f"{type(error).__name__}: {error}")
         if isinstance(event, BatchFinished | BatchFailed):
             self._idle.append((slot, worker))
             self._dispatch()

@@ -6,19 +6,25 @@ Shapes: ``T`` rows still training, ``P`` parameters, ``B`` batch, ``N`` training
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from adai import UpdateRule, get_rule, select_rows
+from workers.checkpoints import Checkpoints, pack_metrics, pack_outcomes, unpack_metrics, unpack_outcomes
 from workers.divergence import divergence_reason
-from workers.engines import Engine, choose_engine
-from workers.engines.rows import initial_rows
+from workers.engines import Rows, initial_rows, make_engine
+from workers.feed import Feed
+from workers.memory import read_peak_memory, start_peak_memory
 from workers.messages import BatchFinished, EpochMetrics, Placement, RunOutcome, Termination, TrialBatch
-from workers.random import Purpose, permutation
-from workers.workloads import ClassificationData, Split, Workload, chance_level, get_workload
+from workers.preparation import compile_key, fingerprint, prepare_data, prepare_workload
+from workers.probe import Measured, measure_rows
+
+#: What the schedule multiplies. AdaBound's final_lr follows a schedule of lr, as in its authors' code.
+_SCHEDULED = ("lr", "final_lr")
+#: From the metrics of an epoch to the runs that are not worth going on with.
+Pruner = Callable[[EpochMetrics], Collection[int]]
 
 
 def train_batch(
@@ -27,28 +33,40 @@ def train_batch(
     worker: str,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    make_engine: Callable[[nn.Module, Tensor], Engine] = choose_engine,
+    prune: Pruner | None = None,
 ) -> Iterator[EpochMetrics | BatchFinished]:
     """Train all runs of ``batch``; yield each epoch's metrics, then the outcomes.
+
+    If an earlier attempt left a checkpoint, the epochs before it are yielded again as they were, and training goes on
+    after it: the events are the same as without the interruption.
 
     Args:
         batch: What to train.
         worker: Name of this worker, for the record.
         device: A torch device.
         dtype: Of parameters, gradients and inputs.
-        make_engine: Makes the engine for a model and its rows.
+        prune: Asked after every epoch; the runs it names end there.
 
     Raises:
-        KeyError: Unknown workload or optimizer.
+        KeyError: Unknown workload, optimizer or schedule.
+        TypeError: The engine cannot train the workload.
         MissingDataError: The workload's data is not on this machine.
     """
-    training = _Training(batch, torch.device(device), dtype, make_engine)
-    for epoch in range(1, batch.epochs + 1):
-        yield training.run_epoch(epoch)
-        training.drop_diverged(epoch)
-        if not training.rows:
-            break
-    training.finish()
+    place = torch.device(device)
+    start_peak_memory(place)
+    training = _Training(batch, place, dtype)
+    checkpoints = Checkpoints(
+        batch, dtype=dtype, device=place, fingerprint=lambda: fingerprint(training.model, training.data)
+    )
+    saved = checkpoints.load()
+    if saved is not None:
+        training.restore(saved)
+        yield from training.history
+    while training.rows:
+        yield training.run_epoch()
+        training.end_epoch(prune)
+        if training.rows and checkpoints.is_due:
+            checkpoints.save_if_due(training.save())
     placement = Placement(
         worker=worker,
         host=platform.node(),
@@ -57,151 +75,241 @@ def train_batch(
         engine=training.engine_name,
         torch_version=str(torch.__version__),
     )
-    outcomes = tuple(training.outcomes[run_id] for run_id in batch.run_ids)
-    yield BatchFinished(batch.batch_id, outcomes, placement)
+    try:
+        yield BatchFinished(batch.batch_id, training.collect_outcomes(), placement)
+    finally:
+        # Also when nobody asks for a next event: the outcomes have been taken.
+        checkpoints.remove()
 
 
 class _Training:
     """The rows of one batch that are still training, and the outcomes of those that are not."""
 
-    def __init__(
-        self,
-        batch: TrialBatch,
-        device: torch.device,
-        dtype: torch.dtype,
-        make_engine: Callable[[nn.Module, Tensor], Engine],
-    ) -> None:
+    def __init__(self, batch: TrialBatch, device: torch.device, dtype: torch.dtype) -> None:
         self.batch = batch
-        self.workload: Workload = get_workload(batch.workload)
+        self.device = device
+        self.workload = prepare_workload(batch.workload, batch.training)
+        self.data = prepare_data(batch.workload, batch.training.data, device=device, dtype=dtype)
         self.rule: UpdateRule = get_rule(batch.optimizer, **batch.options)
-        self.data = _place(self.workload.load_data(), device, dtype)
-        self.cap = chance_level(batch.objective, self.data)
-        model = self.workload.build_model(self.data)
-        theta_TP = initial_rows(model, study_seed=batch.study_seed, seeds=batch.seeds, dtype=dtype, device=device)
-        self.engine = make_engine(model, theta_TP)
-        self.state = self.rule.init(theta_TP, [parameter.numel() for parameter in model.parameters()])
-        self.hyperparameters = {
-            name: torch.tensor(values, dtype=torch.float64, device=device)
-            for name, values in batch.hyperparameters.items()
-        }
-        #: Positions in the batch of the rows still training.
-        self.rows: list[int] = list(range(len(batch.run_ids)))
+        self.cap = self.workload.chance_level(batch.objective, self.data)
+        #: Positions in the batch of the rows still training. Rows of one seed stand together: they share batches.
+        self.rows: list[int] = sorted(range(len(batch.run_ids)), key=lambda row: batch.seeds[row])
+        model, rows = initial_rows(
+            lambda: self.workload.build_model(self.data),
+            study_seed=batch.study_seed,
+            seeds=[batch.seeds[row] for row in self.rows],
+            dtype=dtype,
+            device=device,
+        )
+        self.model = model
+        self.engine = make_engine(
+            batch.engine,
+            model,
+            rows,
+            self.workload,
+            precision=batch.training.precision,
+            compile_key=compile_key(batch.workload, batch.training, dtype, device),
+        )
+        self.state = self.rule.init(rows.theta_TP, [parameter.numel() for parameter in model.parameters()])
+        self.feed = Feed(self.workload, self.data, model, batch)
+        self.epoch = 0
         self.seconds = 0.0
+        self.reached: dict[int, tuple[int, float]] = {}
+        self.history: list[EpochMetrics] = []
         self.outcomes: dict[int, RunOutcome] = {}
+        self._select_hyperparameters()
+
+    def _select_hyperparameters(self) -> None:
+        self.hyperparameters = {
+            name: torch.tensor([values[row] for row in self.rows], dtype=torch.float64, device=self.device)
+            for name, values in self.batch.hyperparameters.items()
+        }
 
     @property
     def engine_name(self) -> str:
         """The engine, and whether the update rule's step is compiled here: its numbers are rounded differently."""
         compiled = self.rule.is_compiled_for(self.engine.theta_TP, self.engine.grad_TP)
-        return f"{self.engine.name}, {'compiled' if compiled else 'plain'} step"
+        reduced = ", bfloat16" if self.batch.training.precision == "bfloat16" else ""
+        return f"{self.engine.name}{reduced}, {'compiled' if compiled else 'plain'} step"
 
-    def run_epoch(self, epoch: int) -> EpochMetrics:
-        """Train one epoch and validate."""
+    def run_epoch(self) -> EpochMetrics:
+        """Train one epoch, validate, and measure what was asked for."""
+        self.epoch += 1
         started = time.perf_counter()
-        train_loss_T = self._train_epoch(epoch)
+        train_loss, grad_norm, lr = self._train_epoch()
         val_loss_T, val_error_T = self.engine.evaluate(self.data.validation.inputs, self.data.validation.labels)
+        val_loss, val_error = val_loss_T.tolist(), val_error_T.tolist()
         seconds = (time.perf_counter() - started) / len(self.rows)
         self.seconds += seconds
-        val_loss, val_error = val_loss_T.tolist(), val_error_T.tolist()
-        judged = val_error if self.batch.objective == "val_error" else val_loss
         self.reasons = [
             divergence_reason(train, val, self.workload.loss_ceiling)
-            for train, val in zip(train_loss_T.tolist(), val_loss, strict=True)
+            for train, val in zip(train_loss, val_loss, strict=True)
         ]
-        self.metrics = EpochMetrics(
+        judged = val_error if self.batch.objective == "val_error" else val_loss
+        metrics = EpochMetrics(
             batch_id=self.batch.batch_id,
-            epoch=epoch,
+            epoch=self.epoch,
             run_ids=tuple(self.batch.run_ids[row] for row in self.rows),
-            train_loss=tuple(train_loss_T.tolist()),
+            train_loss=tuple(train_loss),
             val_loss=tuple(val_loss),
             val_error=tuple(val_error),
             objective=tuple(
                 self.cap if reason else min(value, self.cap) for value, reason in zip(judged, self.reasons, strict=True)
             ),
-            lr=tuple(self.batch.hyperparameters["lr"][row] for row in self.rows),
+            lr=tuple(lr),
+            grad_norm=tuple(grad_norm),
             seconds=seconds,
+            curvature=self._measure_curvature(),
         )
-        return self.metrics
+        self._note_targets(metrics)
+        self.history.append(metrics)
+        return metrics
 
-    def _train_epoch(self, epoch: int) -> Tensor:
-        """One pass over the training set; the mean loss of each row."""
-        inputs, labels = self.data.train.inputs, self.data.train.labels
-        order_TN = self._data_order(epoch, len(labels))
-        loss_sum_T = torch.zeros(len(self.rows), dtype=torch.float64, device=inputs.device)
-        for start in range(0, len(labels), self.workload.batch_size):
-            example_TB = order_TN[:, start : start + self.workload.batch_size]
-            loss_T = self.engine.compute_gradients(inputs, labels, example_TB)
-            self.rule.update_(self.engine.theta_TP, self.engine.grad_TP, self.state, self.hyperparameters)
-            loss_sum_T += loss_T.double() * example_TB.shape[1]
-        return loss_sum_T / len(labels)
+    def _train_epoch(self) -> tuple[list[float], list[float], list[float]]:
+        """One pass over the training set; each row's mean loss, mean gradient norm and last learning rate."""
+        sums_2T = torch.zeros(2, len(self.rows), dtype=torch.float64, device=self.device)
+        hyperparameters = dict(self.hyperparameters)
+        budgets = [self.batch.epochs[row] for row in self.rows]
+        steps = 0
+        for data in self.feed.epoch(self.epoch, [self.batch.seeds[row] for row in self.rows]):
+            factor_T = self.feed.lr_factors(self.epoch, steps, budgets)
+            hyperparameters |= {
+                name: value_T * factor_T for name, value_T in self.hyperparameters.items() if name in _SCHEDULED
+            }
+            loss_T = self.engine.compute_gradients(data)
+            sums_2T[0] += loss_T.double() * len(data.labels[0])
+            sums_2T[1] += torch.linalg.vector_norm(self.engine.grad_TP, dim=1)
+            self.rule.update_(self.engine.theta_TP, self.engine.grad_TP, self.state, hyperparameters)
+            steps += 1
+        loss_T, norm_T = sums_2T[0] / len(self.data.train.labels), sums_2T[1] / steps
+        return loss_T.tolist(), norm_T.tolist(), hyperparameters["lr"].tolist()
 
-    def _data_order(self, epoch: int, examples: int) -> Tensor:
-        """Order of the training examples for each row: the same for equal seeds, whatever the row."""
-        seeds = [self.batch.seeds[row] for row in self.rows]
-        order_of = {
-            seed: permutation(examples, seed=self.batch.study_seed, index=seed, purpose=Purpose.DATA_ORDER, step=epoch)
-            for seed in set(seeds)
+    def _measure_curvature(self) -> dict[int, Measured]:
+        """Of the rows whose turn it is, by run id; diverged rows have none."""
+        request = self.batch.training.curvature
+        if request is None:
+            return {}
+        positions = [
+            position
+            for position, row in enumerate(self.rows)
+            if not self.reasons[position]
+            and (self.epoch == self.batch.epochs[row] or (request.every and self.epoch % request.every == 0))
+        ]
+        if not positions:
+            return {}
+        measured = measure_rows(
+            request,
+            self.model,
+            self.engine.rows.select(positions),
+            self.workload,
+            self.data.train,
+            study_seed=self.batch.study_seed,
+            seeds=[self.batch.seeds[self.rows[position]] for position in positions],
+            epoch=self.epoch,
+        )
+        return {
+            self.batch.run_ids[self.rows[position]]: values
+            for position, values in zip(positions, measured, strict=True)
         }
-        stacked = np.stack([order_of[seed] for seed in seeds])
-        return torch.from_numpy(stacked).to(self.data.train.inputs.device)
 
-    def drop_diverged(self, epoch: int) -> None:
-        """Record the rows that diverged in the epoch just run, and go on without them."""
-        for position, reason in enumerate(self.reasons):
-            if reason:
-                self._record(position, epoch, Termination.DIVERGED, reason, test=(None, None))
-        if any(self.reasons):
-            self._keep([position for position, reason in enumerate(self.reasons) if not reason])
+    def _note_targets(self, metrics: EpochMetrics) -> None:
+        """When each run reached the target for the first time."""
+        target = self.workload.target_error
+        if target is None:
+            return
+        for run_id, error in zip(metrics.run_ids, metrics.val_error, strict=True):
+            if error <= target:
+                self.reached.setdefault(run_id, (self.epoch * self.feed.steps, self.seconds))
+
+    def end_epoch(self, prune: Pruner | None) -> None:
+        """Record the rows that diverged, finished or were pruned in the epoch just run, and go on without them."""
+        metrics = self.history[-1]
+        pruned = set(prune(metrics)) if prune is not None else set()
+        finished = [self.epoch >= self.batch.epochs[row] for row in self.rows]
+        tested = self._test([p for p, done in enumerate(finished) if done and not self.reasons[p]])
+        staying = []
+        for position, run_id in enumerate(metrics.run_ids):
+            if self.reasons[position]:
+                self._record(position, Termination.DIVERGED, self.reasons[position], (None, None))
+            elif finished[position]:
+                self._record(position, Termination.COMPLETED, "", tested[position])
+            elif run_id in pruned:
+                self._record(position, Termination.PRUNED, f"stopped after epoch {self.epoch}", (None, None))
+            else:
+                staying.append(position)
+        if len(staying) < len(self.rows):
+            self._keep(staying)
+
+    def _test(self, positions: Sequence[int]) -> dict[int, tuple[float | None, float | None]]:
+        """Test loss and error of the rows at ``positions``."""
+        if not positions:
+            return {}
+        loss_T, error_T = self.engine.evaluate(self.data.test.inputs, self.data.test.labels)
+        loss, error = loss_T.tolist(), error_T.tolist()
+        has_error = self.workload.error is not None
+        return {position: (loss[position], error[position] if has_error else None) for position in positions}
 
     def _keep(self, positions: Sequence[int]) -> None:
         self.rows = [self.rows[position] for position in positions]
-        kept = torch.tensor(positions, dtype=torch.int64, device=self.engine.theta_TP.device)
+        kept = torch.tensor(positions, dtype=torch.int64, device=self.device)
         self.state = select_rows(self.state, kept)
-        self.hyperparameters = {name: values[kept] for name, values in self.hyperparameters.items()}
-        self.engine.set_rows(self.engine.theta_TP[kept])
-
-    def finish(self) -> None:
-        """Test the rows that trained to the end, and record them."""
-        if not self.rows:
-            return
-        test_loss_T, test_error_T = self.engine.evaluate(self.data.test.inputs, self.data.test.labels)
-        kept = {run_id: position for position, run_id in enumerate(self.metrics.run_ids)}
-        for row, loss, error in zip(self.rows, test_loss_T.tolist(), test_error_T.tolist(), strict=True):
-            position = kept[self.batch.run_ids[row]]
-            self._record(position, self.batch.epochs, Termination.COMPLETED, "", test=(loss, error))
+        self._select_hyperparameters()
+        if positions:
+            self.engine.set_rows(self.engine.rows.select(positions))
 
     def _record(
-        self,
-        position: int,
-        epoch: int,
-        termination: Termination,
-        reason: str,
-        *,
-        test: tuple[float | None, float | None],
+        self, position: int, termination: Termination, reason: str, test: tuple[float | None, float | None]
     ) -> None:
         """Make the outcome of the row at ``position`` of the last epoch's metrics."""
-        metrics = self.metrics
-        self.outcomes[metrics.run_ids[position]] = RunOutcome(
-            run_id=metrics.run_ids[position],
+        metrics = self.history[-1]
+        run_id = metrics.run_ids[position]
+        steps, seconds = self.reached.get(run_id, (None, None))
+        diverged = termination is Termination.DIVERGED
+        # "not lower" rather than "higher or equal", so that NaN counts as chance level.
+        at_chance = diverged or not metrics.val_loss[position] < self.workload.chance_level("val_loss", self.data)
+        self.outcomes[run_id] = RunOutcome(
+            run_id=run_id,
             termination=termination,
             reason=reason,
-            epochs=epoch,
+            epochs=self.epoch,
             objective=metrics.objective[position],
-            # "not lower" rather than "higher or equal", so that NaN counts as chance level.
-            at_chance=bool(reason) or not metrics.val_loss[position] < chance_level("val_loss", self.data),
+            at_chance=at_chance,
             train_loss=metrics.train_loss[position],
             val_loss=metrics.val_loss[position],
             val_error=metrics.val_error[position],
             test_loss=test[0],
             test_error=test[1],
             seconds=self.seconds,
+            steps_to_target=steps,
+            seconds_to_target=seconds,
+            peak_memory=read_peak_memory(self.device),
         )
 
+    def collect_outcomes(self) -> tuple[RunOutcome, ...]:
+        """One outcome per run, in the batch's order."""
+        return tuple(self.outcomes[run_id] for run_id in self.batch.run_ids)
 
-def _place(data: ClassificationData, device: torch.device, dtype: torch.dtype) -> ClassificationData:
-    """The data set on ``device``, inputs as ``dtype``."""
-    train, validation, test = (
-        Split(split.inputs.to(device=device, dtype=dtype), split.labels.to(device))
-        for split in (data.train, data.validation, data.test)
-    )
-    return ClassificationData(train, validation, test, data.classes)
+    def save(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, as plain values and tensors."""
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "reached": self.reached,
+            "theta": self.engine.theta_TP,
+            "buffers": self.engine.rows.buffers,
+            "state": list(self.state),
+            "history": pack_metrics(self.history),
+            "outcomes": pack_outcomes(self.outcomes),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on where :meth:`save` was called."""
+        self.epoch, self.seconds = saved["epoch"], saved["seconds"]
+        self.rows, self.reached = saved["rows"], saved["reached"]
+        buffers = [{name: value.to(self.device) for name, value in row.items()} for row in saved["buffers"]]
+        self.engine.set_rows(Rows(saved["theta"].to(self.device), buffers))
+        self.state = type(self.state)._make(tensor.to(self.device) for tensor in saved["state"])
+        self.history = unpack_metrics(saved["history"], self.batch.batch_id)
+        self.outcomes = unpack_outcomes(saved["outcomes"])
+        self._select_hyperparameters()

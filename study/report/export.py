@@ -1,4 +1,4 @@
-"""Tidy tables of a study, one row per run, trial or epoch, as CSV, Parquet or JSON."""
+"""Tidy tables of a study, one row per run, trial, epoch or measurement, as CSV, Parquet or JSON."""
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,32 +27,47 @@ _RUN_TYPES: dict[str, type[pl.DataType]] = {
     "seed": pl.Int64,
     "termination": pl.String,
     "reason": pl.String,
+    "budget": pl.Int64,
     "epochs": pl.Int64,
     "objective": pl.Float64,
     "at_chance": pl.Boolean,
     **dict.fromkeys(("train_loss", "val_loss", "val_error", "test_loss", "test_error", "seconds"), pl.Float64),
+    "steps_to_target": pl.Int64,
+    "seconds_to_target": pl.Float64,
+    "peak_memory": pl.Int64,
     **dict.fromkeys(("worker", "device", "engine"), pl.String),
 }
 _SUMMARY_TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("seeds", "diverged", "at_chance"), pl.Int64),
     **dict.fromkeys(("objective_mean", "objective_sd", "test_error_mean", "test_error_sd"), pl.Float64),
 }
-_EPOCH_TYPES: dict[str, type[pl.DataType]] = {
+_PLACE_TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("study", "workload", "optimizer"), pl.String),
     **dict.fromkeys(("trial", "seed", "epoch"), pl.Int64),
-    **dict.fromkeys(("train_loss", "val_loss", "val_error", "lr", "seconds"), pl.Float64),
+}
+_EPOCH_TYPES: dict[str, type[pl.DataType]] = {
+    **_PLACE_TYPES,
+    **dict.fromkeys(("train_loss", "val_loss", "val_error", "lr", "grad_norm", "seconds"), pl.Float64),
+}
+_CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
+    **_PLACE_TYPES,
+    "quantity": pl.String,
+    "position": pl.Int64,
+    "value": pl.Float64,
 }
 
 
 def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
-    names = _hyperparameter_names(study)
+    # An axis of epochs is the budget; "epochs" says what was trained of it.
+    names = [name for name in _hyperparameter_names(study) if name != "epochs"]
     rows = [
         {
             **_trial_columns(study, run.trial, names),
             "seed": run.seed,
             "termination": None if run.termination is None else run.termination.name.lower(),
             "reason": run.reason,
+            "budget": study.spec.epochs_of_trial(run.trial.workload, run.trial.hyperparameters),
             "epochs": run.epochs,
             "objective": run.objective,
             "at_chance": run.at_chance,
@@ -62,6 +77,9 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
             "test_loss": run.test_loss,
             "test_error": run.test_error,
             "seconds": run.seconds,
+            "steps_to_target": run.steps_to_target,
+            "seconds_to_target": run.seconds_to_target,
+            "peak_memory": run.peak_memory,
             "worker": run.worker,
             "device": run.device,
             "engine": run.engine,
@@ -96,6 +114,22 @@ def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
 def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """One row per epoch of each run."""
     return pl.DataFrame([{"study": study.name, **row} for row in rows], schema=_EPOCH_TYPES)
+
+
+def curvature_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """One row per measured number: those of a slice have their position in it, from 0; single numbers have none."""
+    long = [
+        {
+            **{name: row.get(name, study.name) for name in _PLACE_TYPES},
+            "quantity": name,
+            "position": index,
+            "value": one,
+        }
+        for row in rows
+        for name, value in row["values"].items()
+        for index, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
+    ]
+    return pl.DataFrame(long, schema=_CURVATURE_TYPES)
 
 
 def robustness_frame(table: RobustnessTable) -> pl.DataFrame:

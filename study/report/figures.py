@@ -71,7 +71,7 @@ def axis_ticks(axis: AxisSpec) -> list[tuple[float, str]]:
     elif axis.scale == "log1m":
         values = [1.0 - 10.0**-exponent for exponent in range(16)]
     else:
-        values = [float(value) for value in MaxNLocator(5).tick_values(axis.low, axis.high)]
+        values = [float(value) for value in MaxNLocator(5, integer=axis.integer).tick_values(axis.low, axis.high)]
     if sum(axis.low <= value <= axis.high for value in values) < 2:
         values = [axis.low, axis.high]
     tolerance = 1e-9

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
 from study.report.robustness import CONFIDENCE, RobustnessTable, Share, count_failed_trials, measure_robustness
 from study.report.trials import TrialSummary, summarize_trials
-from study.storage.records import RunRecord, StudyRecord, find_study, read_failures, read_runs
+from study.spec import OptimizerSpec, StudySpec
+from study.storage.records import RunRecord, StudyRecord, find_study, read_curvature, read_failures, read_runs
+from study.training import TRAINING_AXES
 from workers.messages import Termination
-from workers.workloads import get_workload
 
 MANIFEST = "manifest.json"
 _MARKER = "adai-study report"
@@ -38,7 +39,8 @@ class Report:
         robustness: The comparison of optimizers.
         landscapes: One per workload and optimizer that has a finished design point.
         terminations: How many runs ended how; key None for those that have not.
-        failures: (workload, optimizer, termination, error) of attempts that failed or lost their worker.
+        failures: (workload, optimizer, termination, error) of attempts that brought no result for a reason.
+        curvature: Every measurement of the loss surface, as :func:`study.storage.records.read_curvature` gives them.
     """
 
     study: StudyRecord
@@ -47,6 +49,7 @@ class Report:
     landscapes: Sequence[Landscape]
     terminations: dict[Termination | None, int]
     failures: Sequence[tuple[str, str, str, str]]
+    curvature: Sequence[Mapping[str, Any]]
 
     def count_failed_trials(self) -> int:
         """Trials that have no result and never will."""
@@ -69,6 +72,7 @@ def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
         study = find_study(connection, name)
         runs = read_runs(connection, study.id)
         failures = read_failures(connection, study.id)
+        curvature = list(read_curvature(connection, study.id))
     summaries = summarize_trials(runs)
     if not summaries:
         raise StudyError(
@@ -82,6 +86,7 @@ def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
         landscapes=_build_landscapes(study, summaries),
         terminations=_count_terminations(runs),
         failures=failures,
+        curvature=curvature,
     )
 
 
@@ -151,11 +156,14 @@ def _write_files(report: Report, folder: Path) -> None:
     images = _draw_figures(report)
     for name, png in images.items():
         (folder / "figures" / name).write_bytes(png)
-    for name, frame in {
+    frames = {
         "robustness": export.robustness_frame(report.robustness),
         "trials": export.trials_frame(report.study, report.runs),
         "runs": export.runs_frame(report.study, report.runs),
-    }.items():
+    }
+    if report.curvature:
+        frames["curvature"] = export.curvature_frame(report.study, report.curvature)
+    for name, frame in frames.items():
         export.write_table(frame, folder / "tables" / f"{name}.csv", "csv")
     context = _context(report, images)
     for template in ("report.html", "report.md"):
@@ -225,8 +233,27 @@ def _templates() -> jinja2.Environment:
     environment.filters["number"] = _format_number
     environment.filters["setting"] = _format_setting
     environment.globals["figure_name"] = _figure_name
-    environment.globals["workload_of"] = get_workload
+    environment.globals["describe_budget"] = _describe_budget
+    environment.globals["describe_default"] = _describe_default
     return environment
+
+
+def _describe_budget(spec: StudySpec, workload: str) -> str:
+    """Epochs and batch size, and whose trials have their own."""
+    batch_size = spec.training.batch_size or spec.workload(workload).batch_size
+    parts = []
+    for name, text in (("epochs", f"{spec.epochs_of(workload)} epochs"), ("batch_size", f"batch size {batch_size}")):
+        varied = [optimizer.title for optimizer in spec.optimizers if name in optimizer.axes]
+        parts.append(f"{text} (an axis of {', '.join(varied)})" if varied else text)
+    return ", ".join(parts)
+
+
+def _describe_default(optimizer: OptimizerSpec, name: str) -> tuple[str, str]:
+    """The default of an axis or a fixed hyperparameter, and its source."""
+    if name in TRAINING_AXES:
+        return _UNKNOWN, "as the workload is trained without the axis"
+    hyperparameter = optimizer.rule.hyperparameter(name)
+    return _format_setting(hyperparameter.default), hyperparameter.source
 
 
 def _format_number(value: float | None) -> str:

@@ -8,8 +8,7 @@ from scipy.stats import binomtest
 
 from study.report.trials import TrialSummary, summarize_trials
 from study.spec import StudySpec
-from study.storage.records import RunRecord
-from workers.messages import Termination
+from study.storage.records import FAILURES, RunRecord
 
 CONFIDENCE = 0.95
 
@@ -161,6 +160,5 @@ def _near(means: Sequence[float], best: float, tolerance: float) -> Share | None
 
 
 def count_failed_trials(runs: Iterable[RunRecord]) -> int:
-    """Trials of which a run failed or lost its worker for good."""
-    failed = (Termination.FAILED, Termination.WORKER_LOST)
-    return len({run.trial.id for run in runs if run.termination in failed})
+    """Trials of which a run failed, did not fit into memory or lost its worker for good."""
+    return len({run.trial.id for run in runs if run.termination in FAILURES})

@@ -21,7 +21,7 @@ class TrialSummary:
         sd: Sample standard deviation over seeds (n - 1); None with one seed.
         diverged: Runs that diverged.
         at_chance: Runs that learned nothing, diverged or not.
-        test_error: Mean test error over seeds; None if a run diverged, for it then has none.
+        test_error: Mean test error over seeds; None if a run diverged, for it then has none, or without classes.
         test_sd: Its sample standard deviation; None as above or with one seed.
     """
 
@@ -43,11 +43,17 @@ class TrialSummary:
 def summarize_trials(runs: Iterable[RunRecord]) -> list[TrialSummary]:
     """Trials whose runs all have an objective, in the plan's order; others are left out.
 
+    Trials with a pruned run are left out too: its objective is that of a smaller budget.
+
     Args:
         runs: All runs of a study, those of a trial together.
     """
     grouped = (list(group) for _, group in itertools.groupby(runs, key=lambda run: run.trial.id))
-    return [_summarize(group) for group in grouped if all(run.objective is not None for run in group)]
+    return [_summarize(group) for group in grouped if all(_has_result(run) for run in group)]
+
+
+def _has_result(run: RunRecord) -> bool:
+    return run.objective is not None and run.termination is not Termination.PRUNED
 
 
 def _summarize(runs: Sequence[RunRecord]) -> TrialSummary:

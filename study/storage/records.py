@@ -9,8 +9,11 @@ from sqlalchemy import Connection, Select, case, func, select
 
 from study.errors import DatabaseError, UnknownStudyError
 from study.spec import StudySpec
-from study.storage.tables import attempts, environments, epochs, runs, studies, trials
-from workers.messages import Termination
+from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
+from workers.messages import EnginePlan, Termination
+
+#: A trial with a run that ended like this has no result and never will.
+FAILURES = (Termination.FAILED, Termination.WORKER_LOST, Termination.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class RunRecord:
     test_loss: float | None
     test_error: float | None
     seconds: float | None
+    steps_to_target: int | None
+    seconds_to_target: float | None
+    peak_memory: int | None
     worker: str | None
     device: str | None
     engine: str | None
@@ -117,15 +123,16 @@ def find_spec_hash(connection: Connection, name: str) -> str | None:
 
 def read_progress(connection: Connection, name: str | None = None) -> list[StudyProgress]:
     """Progress of every study, or of one, by workload and optimizer, in their order of creation."""
-    # A trial's value is the mean over its seeds, and only counts when all of them have ended.
+    # A trial's value is the mean over its seeds, and only counts when all of them have trained their whole budget.
+    objective = case((runs.c.termination != Termination.PRUNED.name, runs.c.objective))
     per_trial = (
         select(
             runs.c.trial_id,
             func.count().label("runs"),
             func.count(runs.c.termination).label("ended"),
             _count(Termination.DIVERGED).label("diverged"),
-            (_count(Termination.FAILED) + _count(Termination.WORKER_LOST)).label("failed"),
-            case((func.count(runs.c.objective) == func.count(), func.avg(runs.c.objective))).label("value"),
+            _count(*FAILURES).label("failed"),
+            case((func.count(objective) == func.count(), func.avg(objective))).label("value"),
         )
         .group_by(runs.c.trial_id)
         .subquery()
@@ -169,6 +176,12 @@ def read_pending_trials(connection: Connection, study_id: int) -> list[TrialReco
     return [_trial_record(row) for row in connection.execute(query)]
 
 
+def read_trials(connection: Connection, study_id: int) -> list[TrialRecord]:
+    """All trials of a study, ended or not, in the plan's order."""
+    query = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.id)
+    return [_trial_record(row) for row in connection.execute(query)]
+
+
 def read_run_ids(connection: Connection, study_id: int) -> dict[tuple[int, int], int]:
     """(trial id, seed index) -> run id, for a whole study."""
     query = select(runs.c.id, runs.c.trial_id, runs.c.seed).join(trials).where(trials.c.study_id == study_id)
@@ -202,6 +215,9 @@ def read_runs(connection: Connection, study_id: int) -> list[RunRecord]:
             test_loss=row.test_loss,
             test_error=row.test_error,
             seconds=row.seconds,
+            steps_to_target=row.steps_to_target,
+            seconds_to_target=row.seconds_to_target,
+            peak_memory=row.peak_memory,
             worker=row.worker,
             device=row.device,
             engine=row.engine,
@@ -223,6 +239,7 @@ def read_epochs(connection: Connection, study_id: int) -> Iterator[dict[str, Any
             epochs.c.val_loss,
             epochs.c.val_error,
             epochs.c.lr,
+            epochs.c.grad_norm,
             epochs.c.seconds,
         )
         .select_from(epochs.join(runs).join(trials))
@@ -233,21 +250,50 @@ def read_epochs(connection: Connection, study_id: int) -> Iterator[dict[str, Any
         yield dict(row)
 
 
+def read_curvature(connection: Connection, study_id: int) -> Iterator[dict[str, Any]]:
+    """Every measurement of the loss surface of a study, as flat rows, by trial, seed and epoch.
+
+    The key ``values`` holds quantity -> number, or list of numbers; None is a number that was not finite.
+    """
+    query: Select[Any] = (
+        select(
+            trials.c.workload,
+            trials.c.optimizer,
+            trials.c.number.label("trial"),
+            runs.c.seed,
+            curvature.c.epoch,
+            curvature.c["values"],
+        )
+        .select_from(curvature.join(runs).join(trials))
+        .where(trials.c.study_id == study_id)
+        .order_by(trials.c.id, runs.c.seed, curvature.c.epoch)
+    )
+    for row in connection.execute(query).mappings():
+        yield dict(row)
+
+
+def read_plans(connection: Connection, study_id: int) -> dict[str, EnginePlan]:
+    """Workload -> how it was planned to be trained when the study was last driven."""
+    query = select(plans).where(plans.c.study_id == study_id).order_by(plans.c.id)
+    return {row.workload: EnginePlan(row.engine, row.max_rows, row.reason) for row in connection.execute(query)}
+
+
 def read_failures(connection: Connection, study_id: int) -> list[tuple[str, str, str, str]]:
-    """(workload, optimizer, termination, error) of each attempt of a study that failed or lost its worker."""
+    """(workload, optimizer, termination, error) of each attempt of a study that brought no result for a reason."""
     query = (
         select(attempts.c.workload, attempts.c.optimizer, attempts.c.termination, attempts.c.error)
         .where(
             attempts.c.study_id == study_id,
-            attempts.c.termination.in_([Termination.FAILED.name, Termination.WORKER_LOST.name]),
+            attempts.c.termination.in_([termination.name for termination in FAILURES]),
         )
         .order_by(attempts.c.id)
     )
     return [(row.workload, row.optimizer, row.termination, row.error) for row in connection.execute(query)]
 
 
-def _count(termination: Termination) -> Any:
-    return func.sum(case((runs.c.termination == termination.name, 1), else_=0))
+def _count(*terminations: Termination) -> Any:
+    names = [termination.name for termination in terminations]
+    return func.sum(case((runs.c.termination.in_(names), 1), else_=0))
 
 
 def _trial_record(row: Any) -> TrialRecord:

@@ -2,12 +2,13 @@
 
 ::
 
-    adai_environments ◄── adai_studies ◄── adai_trials ◄── adai_runs ◄── adai_epochs
-                               ▲                              │
-                          adai_attempts ◄─────────────────────┘
+    adai_environments ◄── adai_studies ◄── adai_trials ◄── adai_runs ◄── adai_epochs, adai_curvature
+                           ▲        ▲                         │
+                  adai_plans        adai_attempts ◄───────────┘
 
 A study's trials and runs are written when it is created: what is missing is what has no termination yet.
 Numbers that are not finite are stored as NULL: SQLite has no NaN, and a run's termination says what happened.
+Columns of a later revision stand last, as they do in an upgraded database.
 """
 
 import datetime as dt
@@ -139,6 +140,9 @@ runs = Table(
     Column("test_error", Double),
     Column("seconds", Double),
     Column("attempt_id", ForeignKey("adai_attempts.id")),
+    Column("steps_to_target", Integer),
+    Column("seconds_to_target", Double),
+    Column("peak_memory", BigInteger),
     UniqueConstraint("trial_id", "seed"),
 )
 
@@ -152,4 +156,27 @@ epochs = Table(
     Column("val_error", Double),
     Column("lr", Double, nullable=False),
     Column("seconds", Double, nullable=False),
+    Column("grad_norm", Double),
+)
+
+curvature = Table(
+    "adai_curvature",
+    metadata,
+    Column("run_id", ForeignKey("adai_runs.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    # Quantity -> number, or list of numbers for a slice.
+    Column("values", JSON, nullable=False),
+)
+
+plans = Table(
+    "adai_plans",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("adai_studies.id"), nullable=False),
+    Column("workload", String(64), nullable=False),
+    Column("engine", String(32), nullable=False),
+    Column("max_rows", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("device", String(64), nullable=False),
+    UniqueConstraint("study_id", "workload"),
 )

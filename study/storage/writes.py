@@ -16,8 +16,8 @@ from study.spec import AxisSpec, StudySpec
 from study.storage import optuna_storage
 from study.storage.optuna_storage import optuna_study_name
 from study.storage.records import TrialRecord
-from study.storage.tables import attempts, environments, epochs, runs, studies, trials
-from workers.messages import BatchFailed, BatchFinished, EpochMetrics, RunOutcome, Termination
+from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
+from workers.messages import BatchFailed, BatchFinished, EnginePlan, EpochMetrics, RunOutcome, Termination
 
 
 def create_study(
@@ -113,6 +113,21 @@ def _off_axes(trial: PlannedTrial, axes: Mapping[str, AxisSpec]) -> dict[str, fl
     return {name: trial.hyperparameters[name] for name in axes if name not in on_axes}
 
 
+def store_plan(connection: Connection, study_id: int, workload: str, plan: EnginePlan, device: str) -> None:
+    """How ``workload`` will be trained from now on, on ``device``; an older plan of it is forgotten."""
+    connection.execute(delete(plans).where(plans.c.study_id == study_id, plans.c.workload == workload))
+    connection.execute(
+        insert(plans).values(
+            study_id=study_id,
+            workload=workload,
+            engine=plan.engine,
+            max_rows=plan.max_rows,
+            reason=plan.reason,
+            device=device,
+        )
+    )
+
+
 def begin_attempt(connection: Connection, study_id: int, batch: Sequence[TrialRecord], *, seeds: int) -> int:
     """A worker is about to train ``batch``; what an earlier attempt measured of it is forgotten.
 
@@ -122,7 +137,8 @@ def begin_attempt(connection: Connection, study_id: int, batch: Sequence[TrialRe
     trial_ids = [trial.id for trial in batch]
     optuna_storage.start_trials(connection, [trial.optuna_trial_id for trial in batch])
     stale = select(runs.c.id).where(runs.c.trial_id.in_(trial_ids))
-    connection.execute(delete(epochs).where(epochs.c.run_id.in_(stale)))
+    for measured in (epochs, curvature):
+        connection.execute(delete(measured).where(measured.c.run_id.in_(stale)))
     return int(
         connection.execute(
             insert(attempts)
@@ -146,7 +162,15 @@ def record_epoch(connection: Connection, metrics: EpochMetrics, trial_values: Ma
         metrics: What the worker measured.
         trial_values: Optuna trial id -> mean over seeds of the objective after this epoch, diverged ones capped.
     """
-    columns = zip(metrics.run_ids, metrics.train_loss, metrics.val_loss, metrics.val_error, metrics.lr, strict=True)
+    columns = zip(
+        metrics.run_ids,
+        metrics.train_loss,
+        metrics.val_loss,
+        metrics.val_error,
+        metrics.lr,
+        metrics.grad_norm,
+        strict=True,
+    )
     connection.execute(
         insert(epochs),
         [
@@ -157,12 +181,27 @@ def record_epoch(connection: Connection, metrics: EpochMetrics, trial_values: Ma
                 "val_loss": _finite(val_loss),
                 "val_error": _finite(val_error),
                 "lr": lr,
+                "grad_norm": _finite(grad_norm),
                 "seconds": metrics.seconds,
             }
-            for run_id, train_loss, val_loss, val_error, lr in columns
+            for run_id, train_loss, val_loss, val_error, lr, grad_norm in columns
         ],
     )
+    _record_curvature(connection, metrics)
     optuna_storage.report_trials(connection, metrics.epoch, trial_values)
+
+
+def _record_curvature(connection: Connection, metrics: EpochMetrics) -> None:
+    rows = [
+        {
+            "run_id": run_id,
+            "epoch": metrics.epoch,
+            "values": {name: _finite_numbers(value) for name, value in measured.items()},
+        }
+        for run_id, measured in metrics.curvature.items()
+    ]
+    if rows:
+        connection.execute(insert(curvature), rows)
 
 
 def finish_attempt(
@@ -304,6 +343,9 @@ def _outcome_row(outcome: RunOutcome, attempt_id: int) -> dict[str, Any]:
         "test_loss": _finite(outcome.test_loss),
         "test_error": _finite(outcome.test_error),
         "seconds": outcome.seconds,
+        "steps_to_target": outcome.steps_to_target,
+        "seconds_to_target": outcome.seconds_to_target,
+        "peak_memory": outcome.peak_memory,
         "attempt_id": attempt_id,
     }
 
@@ -327,6 +369,10 @@ def seed_mean(values: Sequence[float]) -> float:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _finite_numbers(value: float | tuple[float, ...]) -> float | list[float | None] | None:
+    return [_finite(number) for number in value] if isinstance(value, tuple) else _finite(value)
 
 
 def _now() -> dt.datetime:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import torch
 from tests_support import SMALL_SPEC, Command, comparable_tables, fails, run_words
 
-import workers.workloads
+import workers.workloads.registry
 from study.storage.engine import create_database, open_database
 from workers.workloads import get_workload
 
@@ -107,7 +107,7 @@ def test_a_newer_database_is_refused(
     for words in (["list"], ["status", "small"], ["report", "small"], ["resume", "small"], ["db", "upgrade"]):
         fails(command(*words, "--db", url), 1, "newer version of adai-study", "0999", "upgrade adai-study")
     fails(command(*run_words(spec_file, url, tmp_path)), 1, "newer version of adai-study")
-    assert "revision 0999, this version needs 0001" in command("db", "current", "--db", url).output
+    assert "revision 0999, this version needs 0002" in command("db", "current", "--db", url).output
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_study_runs(
@@ -178,7 +178,7 @@ def test_failed_trials_fail_the_command_each_time_and_the_report_is_written(
         raise RuntimeError("no model today")
 
     broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", build_model=explode)
-    monkeypatch.setitem(workers.workloads._WORKLOADS, "broken", broken)
+    monkeypatch.setitem(workers.workloads.registry._SHIPPED, "broken", broken)
     spec_file.write_text(SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "broken"]'))
     for _ in range(2):
         result = command(*run_words(spec_file, database_url, tmp_path))

@@ -13,13 +13,14 @@ import torch
 from sqlalchemy import Engine
 from tests_support import SMALL_SPEC, comparable_tables, ray_workers
 
-import workers.workloads
+import workers.workloads.registry
 from study.driver import Driver, Progress, create_study
 from study.errors import InterruptedStudyError
-from study.spec import StudySpec, parse_spec
+from study.spec import StudySpec
+from study.spec_file import parse_spec
 from study.storage.engine import create_database
 from study.storage.records import find_study, read_failures, read_progress
-from workers.messages import Termination
+from workers.messages import EnginePlan, Termination
 from workers.pool import InlinePool
 from workers.ray_pool import RayPool
 from workers.workloads import get_workload
@@ -27,6 +28,7 @@ from workers.workloads import get_workload
 SMALL = parse_spec(SMALL_SPEC, source="small")
 #: Many batches, so that something is finished and something is not.
 MANY = SMALL.model_copy(update={"seeds": 12, "name": "many"})
+SEVERAL_BATCHES = {"digits-logistic": EnginePlan("stacked", 24, "so that there are three for each optimizer")}
 
 
 def ignore(_: Progress) -> None:
@@ -46,7 +48,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     torch.set_num_threads(1)
     url = f"sqlite:///{tmp_path_factory.mktemp('undisturbed')}/study.db"
     with create_database(url) as engine:
-        create_study(engine, MANY)
+        create_study(engine, MANY, SEVERAL_BATCHES)
         drive(engine, "many")
         return comparable_tables(engine)
 
@@ -98,7 +100,7 @@ def test_an_interrupted_study_keeps_what_is_finished_and_resumes_to_the_same_tab
             raise KeyboardInterrupt
 
     with create_database(database_url) as engine:
-        create_study(engine, MANY)
+        create_study(engine, MANY, SEVERAL_BATCHES)
         with pytest.raises(InterruptedStudyError, match="run the rest with: adai-study resume many"):
             drive(engine, "many", interrupt)
         states = optuna_states(engine)
@@ -132,7 +134,7 @@ def test_a_driver_killed_without_a_word_leaves_nothing_that_resume_cannot_finish
             raise Killed
 
     with create_database(database_url) as engine:
-        create_study(engine, MANY)
+        create_study(engine, MANY, SEVERAL_BATCHES)
         with pytest.raises(Killed):
             drive(engine, "many", die)
         assert "RUNNING" in optuna_states(engine)
@@ -144,7 +146,7 @@ def test_a_driver_killed_without_a_word_leaves_nothing_that_resume_cannot_finish
 def test_progress_counts_up_to_the_whole_study(database_url: str) -> None:
     shown: list[Progress] = []
     with create_database(database_url) as engine:
-        create_study(engine, MANY)
+        create_study(engine, MANY, SEVERAL_BATCHES)
         drive(engine, "many", shown.append)
     assert (shown[0].trials_ended, shown[0].run_epochs_ended) == (0, 0)
     assert (shown[-1].trials_ended, shown[-1].run_epochs_ended) == (10, 10 * 12 * 2)
@@ -204,7 +206,7 @@ def test_a_workload_that_raises_fails_its_trials_and_not_the_others(
         raise RuntimeError("no model today")
 
     broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", build_model=explode)
-    monkeypatch.setitem(workers.workloads._WORKLOADS, "broken", broken)
+    monkeypatch.setitem(workers.workloads.registry._SHIPPED, "broken", broken)
     content = SMALL.model_dump() | {"workloads": ["broken", "digits-logistic"], "name": "half"}
     spec = StudySpec.model_validate(content)
     with create_database(database_url) as engine:
@@ -223,7 +225,7 @@ def test_a_workload_that_raises_fails_its_trials_and_not_the_others(
 
 def test_two_studies_of_one_database_do_not_touch_each_other(database_url: str, undisturbed: dict[str, Any]) -> None:
     with create_database(database_url) as engine:
-        create_study(engine, MANY)
+        create_study(engine, MANY, SEVERAL_BATCHES)
         create_study(engine, SMALL)
         drive(engine, "small")
         with engine.connect() as connection:

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from tests_support import SMALL_SPEC
 
 from study.driver import Driver, create_study
-from study.spec import StudySpec, parse_spec
+from study.spec import StudySpec
+from study.spec_file import parse_spec
 from study.storage import optuna_storage
 from study.storage.engine import create_database
 from workers.pool import InlinePool
@@ -27,8 +28,14 @@ TABLES = {
 DISTRIBUTIONS = {
     "lr": optuna.distributions.FloatDistribution(1e-3, 10.0, log=True),
     "beta0": optuna.distributions.FloatDistribution(0.0, 1.0),
+    "batch_size": optuna.distributions.IntDistribution(16, 256, log=True),
+    "epochs": optuna.distributions.IntDistribution(1, 40),
 }
-PARAMS = [{"lr": 0.1, "beta0": 0.25}, {"lr": 2.0, "beta0": 0.5}, {"lr": 0.003, "beta0": 1.0}]
+PARAMS = [
+    {"lr": 0.1, "beta0": 0.25, "batch_size": 16, "epochs": 40},
+    {"lr": 2.0, "beta0": 0.5, "batch_size": 100, "epochs": 1},
+    {"lr": 0.003, "beta0": 1.0, "batch_size": 256, "epochs": 7},
+]
 
 
 def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -52,7 +59,8 @@ def write_ours(url: str) -> None:
         ids = optuna_storage.enqueue_trials(
             connection,
             study_id,
-            params=PARAMS,
+            # Our plans hold whole numbers as floats.
+            params=[{name: float(value) for name, value in params.items()} for params in PARAMS],
             distributions=DISTRIBUTIONS,
             user_attributes=[{"origin": "design"}] * 3,
         )
@@ -104,6 +112,7 @@ def test_optuna_reads_what_we_wrote(any_database_url: str) -> None:
     states = optuna.trial.TrialState
     assert [trial.state for trial in trials] == [states.COMPLETE, states.COMPLETE, states.FAIL]
     assert [trial.params for trial in trials] == PARAMS
+    assert all(type(trial.params["batch_size"]) is int for trial in trials)
     assert [trial.value for trial in trials] == [0.25, 0.125, None]
     assert trials[1].distributions == DISTRIBUTIONS
     assert list(trials[0].intermediate_values) == [1, 2]
@@ -114,7 +123,7 @@ def test_optuna_reads_what_we_wrote(any_database_url: str) -> None:
 def test_a_new_study_waits_in_optuna_with_all_its_points(any_database_url: str) -> None:
     spec = parse_spec(SMALL_SPEC, source="small")
     with create_database(any_database_url) as engine:
-        create_study(engine, spec)
+        create_study(engine, spec, {}, "cpu")
     for optimizer in ("adai", "sgd"):
         trials = load(any_database_url, f"small/digits-logistic/{optimizer}")
         assert [trial.number for trial in trials] == list(range(5))
@@ -144,7 +153,7 @@ def test_a_default_off_its_axis_does_not_break_optuna(database_url: str) -> None
         }
     )
     with create_database(database_url) as engine:
-        study = create_study(engine, spec)
+        study = create_study(engine, spec, {}, "cpu")
         with InlinePool() as pool:
             Driver(engine, study, pool, lambda _: None).run()
     trials = load(database_url, "off/digits-logistic/sgd")

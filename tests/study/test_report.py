@@ -6,12 +6,16 @@ import json
 import math
 import sqlite3
 import statistics
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
+from tests_support import run_words
 
+from study.cli import main
 from study.driver import create_study
 from study.errors import OutputError, StudyError
 from study.report.export import epochs_frame, runs_frame, trials_frame, write_table
@@ -75,6 +79,9 @@ def make_runs(
                     test_loss=None if lost else 1.0,
                     test_error=None if lost or value is None else value + 0.01,
                     seconds=1.0,
+                    steps_to_target=None if lost else 10,
+                    seconds_to_target=None if lost else 0.5,
+                    peak_memory=2**33,
                     worker="w",
                     device="cpu",
                     engine="stacked",
@@ -186,6 +193,102 @@ def test_every_number_of_the_exported_table_is_recomputed_from_the_database(fini
         assert int(row["runs_at_chance"]) == sum(r[6] for r in own_runs)
 
 
+MEASURED_SPEC = """
+name = "measured"
+workloads = ["digits-logistic"]
+seeds = 2
+epochs = 2
+
+[design]
+points = 4
+
+[training]
+target_error = 0.3
+curvature = { examples = 50, slice_points = 3 }
+
+[[optimizers]]
+name = "sgd"
+
+[optimizers.axes]
+lr = { low = 0.01, high = 0.5, scale = "log" }
+epochs = { low = 1, high = 3 }
+batch_size = { low = 16, high = 256, scale = "log" }
+label_smoothing = { low = 0.0, high = 0.2 }
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    """(database, report folder) of a study with axes of the training, a target and curvature; only to be read."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "spec.toml").write_text(MEASURED_SPEC)
+    result = CliRunner().invoke(
+        main, [str(w) for w in run_words(folder / "spec.toml", f"sqlite:///{folder}/m", folder)]
+    )
+    assert result.exit_code == 0, result.output
+    connection = sqlite3.connect(folder / "m")
+    yield connection, folder / "report"
+    connection.close()
+
+
+def test_a_run_has_the_budget_of_its_trial_beside_the_epochs_that_it_trained(
+    measured: tuple[sqlite3.Connection, Path],
+) -> None:
+    runs = pl.read_csv(measured[1] / "tables" / "runs.csv")
+    trials = pl.read_csv(measured[1] / "tables" / "trials.csv")
+    settings = {n: json.loads(h) for n, h in measured[0].execute("SELECT number, hyperparameters FROM adai_trials")}
+    assert {row["trial"]: row["budget"] for row in runs.to_dicts()} == {n: h["epochs"] for n, h in settings.items()}
+    assert {row["trial"]: row["epochs"] for row in trials.to_dicts()} == {n: h["epochs"] for n, h in settings.items()}
+    assert len(set(runs["budget"])) > 1
+    assert all(row["epochs"] == row["budget"] or row["termination"] == "diverged" for row in runs.to_dicts())
+
+
+def test_measurements_stand_in_the_tables_as_in_the_database(measured: tuple[sqlite3.Connection, Path]) -> None:
+    runs = pl.read_csv(measured[1] / "tables" / "runs.csv")
+    query = (
+        "SELECT t.number, r.seed, e.epoch, e.val_error, r.steps_to_target, r.seconds_to_target, r.peak_memory, "
+        "t.hyperparameters FROM adai_runs r JOIN adai_trials t ON t.id = r.trial_id JOIN adai_epochs e "
+        "ON e.run_id = r.id ORDER BY t.number, r.seed, e.epoch"
+    )
+    found = measured[0].execute(query).fetchall()
+    reached = [row for row in runs.to_dicts() if row["steps_to_target"] is not None]
+    assert 0 < len(reached) < runs.height
+    for row in runs.to_dicts():
+        own = [f for f in found if f[:2] == (row["trial"], row["seed"])]
+        assert (row["steps_to_target"], row["seconds_to_target"], row["peak_memory"]) == own[0][4:7]
+        first = next((f[2] for f in own if f[3] <= 0.3), None)
+        assert (first is None) == (row["steps_to_target"] is None)
+        if first is not None:
+            assert row["steps_to_target"] % first == 0
+
+
+def test_a_study_with_curvature_has_a_table_of_it(measured: tuple[sqlite3.Connection, Path]) -> None:
+    table = pl.read_csv(measured[1] / "tables" / "curvature.csv")
+    query = (
+        'SELECT t.number, r.seed, c.epoch, c."values" FROM adai_curvature c JOIN adai_runs r ON r.id = c.run_id '
+        "JOIN adai_trials t ON t.id = r.trial_id"
+    )
+    stored = {row[:3]: json.loads(row[3]) for row in measured[0].execute(query)}
+    assert len(stored) == 10
+    assert table.height == sum(
+        len(v) if isinstance(v, list) else 1 for found in stored.values() for v in found.values()
+    )
+    for row in table.to_dicts():
+        value = stored[row["trial"], row["seed"], row["epoch"]][row["quantity"]]
+        assert row["value"] == (value if row["position"] is None else value[row["position"]])
+    manifest = json.loads((measured[1] / "manifest.json").read_text())
+    assert "tables/curvature.csv" in manifest["files"]
+
+
+def test_the_report_says_which_optimizers_vary_the_training(measured: tuple[sqlite3.Connection, Path]) -> None:
+    page = (measured[1] / "report.html").read_text()
+    assert "2 epochs (an axis of SGD with momentum), batch size 64 (an axis of SGD with momentum)." in page
+    for text in (page, (measured[1] / "report.md").read_text()):
+        assert "label_smoothing" in text
+        assert "Undefined" not in text
+        assert "None" not in text
+
+
 class _Reader(HTMLParser):
     """What a browser would load, and the headings and text of a page."""
 
@@ -289,7 +392,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_made(tmp_
 
 def test_a_study_without_finished_trials_has_nothing_to_report(database_url: str) -> None:
     with create_database(database_url) as engine:
-        create_study(engine, make_spec())
+        create_study(engine, make_spec(), {}, "cpu")
         with pytest.raises(StudyError, match=r"no trial of study 'made' has finished.*adai-study resume made"):
             build_report(engine, "made", tolerance=1.5)
 
@@ -348,6 +451,7 @@ def test_axes_have_ticks_at_round_values_inside_their_range() -> None:
     narrow = AxisSpec(low=0.2, high=0.4, scale="log")
     assert [label for _, label in axis_ticks(narrow)] == ["0.2", "0.4"]
     assert len(axis_ticks(AxisSpec(low=-1.0, high=1.0))) >= 3
+    assert [label for _, label in axis_ticks(AxisSpec(low=1.0, high=3.0, integer=True))] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("format_", ["csv", "parquet", "json"])
@@ -362,7 +466,7 @@ def test_tables_are_written_whole_in_every_format(format_: str, tmp_path: Path) 
 
 def test_tables_keep_their_columns_and_types_while_a_study_has_no_results(database_url: str) -> None:
     with create_database(database_url) as engine:
-        create_study(engine, make_spec())
+        create_study(engine, make_spec(), {}, "cpu")
         with engine.connect() as connection:
             study = find_study(connection, "made")
             runs = read_runs(connection, study.id)

@@ -11,7 +11,8 @@ from scipy.stats import qmc
 from adai import get_optimizer, get_rule, list_optimizers, list_rules
 from study.design import COLUMNS, DIMENSIONS, plan_trials, unit_points
 from study.space import to_distribution, to_unit, to_value
-from study.spec import AxisSpec, DesignSpec, StudySpec, parse_spec
+from study.spec import AxisSpec, DesignSpec, StudySpec
+from study.spec_file import parse_spec
 from study.specs import read_shipped_spec
 
 AXES = {
@@ -85,7 +86,7 @@ def test_a_sobol_design_is_balanced_and_more_even_than_random_points() -> None:
     for column in sobol.T:
         assert (np.histogram(column, bins=64, range=(0, 1))[0] == 1).all()
     random = unit_points(DesignSpec(kind="random", points=64), 3)
-    used = sorted(set(COLUMNS.values()))
+    used = sorted({column for column in COLUMNS.values() if column < 4})
     assert qmc.discrepancy(sobol[:, used]) < qmc.discrepancy(random[:, used]) / 2
 
 

@@ -35,7 +35,16 @@ fixed = { weight_decay = 1e-4 }
 """
 
 #: Columns that say when and where, in the tables that hold results.
-_PLACEMENT = {"id", "seconds", "attempt_id", "trial_id", "run_id", "optuna_trial_id"}
+_PLACEMENT = {
+    "id",
+    "attempt_id",
+    "trial_id",
+    "run_id",
+    "optuna_trial_id",
+    "seconds",
+    "seconds_to_target",
+    "peak_memory",
+}
 
 
 def comparable_tables(engine: Engine, study: str | None = None) -> dict[str, list[dict[str, Any]]]:

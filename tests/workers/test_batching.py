@@ -14,7 +14,13 @@ def test_batches_hold_every_trial_once_in_order_within_the_limit(trials: int, se
     assert all(groups)
 
 
-@given(trials=st.integers(1, 300), seeds=st.integers(1, 8))
-def test_batches_differ_by_at_most_one_trial(trials: int, seeds: int) -> None:
-    sizes = [len(group) for group in pack_trials(range(trials), seeds=seeds)]
+@given(trials=st.integers(1, 300), seeds=st.integers(1, 8), workers=st.integers(1, 5))
+def test_batches_differ_by_at_most_one_trial(trials: int, seeds: int, workers: int) -> None:
+    sizes = [len(group) for group in pack_trials(range(trials), seeds=seeds, max_rows=24, workers=workers)]
     assert max(sizes) - min(sizes) <= 1
+
+
+@given(trials=st.integers(1, 300), seeds=st.integers(1, 8), workers=st.integers(1, 5))
+def test_no_worker_idles_in_the_last_round_while_there_are_trials(trials: int, seeds: int, workers: int) -> None:
+    groups = len(pack_trials(range(trials), seeds=seeds, max_rows=24, workers=workers))
+    assert groups % workers == 0 or groups == trials

@@ -13,8 +13,16 @@ import pytest
 import torch
 from tests_support import ray_workers
 
-import workers.workloads
-from workers.messages import BatchFailed, BatchFinished, EpochMetrics, PoolEvent, Termination, TrialBatch
+import workers.workloads.registry
+from workers.messages import (
+    BatchFailed,
+    BatchFinished,
+    EpochMetrics,
+    PoolEvent,
+    Termination,
+    TrialBatch,
+    WorkloadReference,
+)
 from workers.pool import InlinePool, WorkerPool
 from workers.ray_pool import RayPool, RayUnavailableError
 from workers.workloads import MissingDataError, get_workload
@@ -22,7 +30,8 @@ from workers.workloads import MissingDataError, get_workload
 
 def make_batch(batch_id: int, *, epochs: int = 2, workload: str = "digits-mlp") -> TrialBatch:
     hyperparameters = {"lr": (0.1, 1e3), "momentum": (0.9, 0.9), "weight_decay": (0.0, 0.0)}
-    return TrialBatch(batch_id, workload, "sgd", (0, 1), (batch_id, 0), hyperparameters, 5, epochs, "val_error")
+    reference = WorkloadReference(workload)
+    return TrialBatch(batch_id, reference, "sgd", (0, 1), (batch_id, 0), hyperparameters, 5, (epochs,) * 2, "val_error")
 
 
 def drain(pool: WorkerPool, batches: int, *, seconds: float = 60) -> list[PoolEvent]:
@@ -43,7 +52,7 @@ def comparable(events: list[PoolEvent]) -> list[str]:
         if isinstance(event, EpochMetrics):
             kept.append(dataclasses.replace(event, seconds=0.0))
         elif isinstance(event, BatchFinished):
-            outcomes = tuple(dataclasses.replace(outcome, seconds=0.0) for outcome in event.outcomes)
+            outcomes = tuple(dataclasses.replace(outcome, seconds=0.0, peak_memory=None) for outcome in event.outcomes)
             kept.append((event.batch_id, outcomes))
         else:
             kept.append(event)
@@ -58,9 +67,9 @@ def test_ray_and_this_process_report_the_same_events_and_ray_recovers_from_a_kil
         expected = comparable(drain(inline, 5))
     with RayPool(workers=2) as pool:
         assert pool.slots == 2
-        pool.check_workload("digits-mlp")
+        pool.check_workload(WorkloadReference("digits-mlp"))
         with pytest.raises(MissingDataError, match="ADAI_DATA"):
-            pool.check_workload("imagefolder-mlp")
+            pool.check_workload(WorkloadReference("imagefolder-mlp"))
         for batch in batches:
             pool.submit(batch)
         assert comparable(drain(pool, 5)) == expected
@@ -88,7 +97,7 @@ def test_an_error_of_a_workload_becomes_an_event_with_its_traceback(monkeypatch:
         raise RuntimeError("no model today")
 
     broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", build_model=explode)
-    monkeypatch.setitem(workers.workloads._WORKLOADS, "broken", broken)
+    monkeypatch.setitem(workers.workloads.registry._SHIPPED, "broken", broken)
     with InlinePool() as pool:
         pool.submit(make_batch(3, workload="broken"))
         pool.submit(make_batch(4))

@@ -1,191 +1,32 @@
-"""Training: equal to an ordinary PyTorch loop, the same in any company, honest about divergence."""
+"""Training a batch: budgets, pruning, divergence, targets, metrics and what they promise."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterator
+import random
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-
-from adai import (
-    AdaBound,
-    Adai,
-    AdaiV2,
-    AdaiW,
-    AdaShift,
-    CProp,
-    CPropAdam,
-    CPropSGD,
-    Padam,
-    Yogi,
-    get_rule,
-    list_rules,
+from training_runs import (
+    LR,
+    concatenate,
+    histories,
+    make_batch,
+    numbers,
+    select_runs,
+    train,
+    train_ordinarily,
 )
-from workers.engines.rows import RowLayout, initial_rows
-from workers.messages import BatchFinished, EpochMetrics, RunOutcome, Termination, TrialBatch
-from workers.random import Purpose, permutation
+
+from adai import get_rule, list_rules
+from adai.schedules import get_schedule, list_schedules
+from workers.global_generators import GeneratorStates
+from workers.messages import CurvatureRequest, EngineName, EpochMetrics, Termination, Training
 from workers.trainer import train_batch
-from workers.workloads import get_workload
+from workers.workloads import CrossEntropy
 
-#: A learning rate at which each optimizer learns within a few epochs.
-LR = {
-    "adabound": 0.01,
-    "adai": 0.5,
-    "adaiv2": 0.5,
-    "adaiw": 0.5,
-    "adam": 0.01,
-    "adamw": 0.01,
-    "adashift": 0.02,
-    "amsgrad": 0.01,
-    "cprop": 0.02,
-    "cprop_adam": 0.02,
-    "cprop_sgd": 0.5,
-    "nadam": 0.01,
-    "nesterov": 0.1,
-    "padam": 0.1,
-    "radam": 0.01,
-    "sgd": 0.1,
-    "yogi": 0.02,
-}
-Ordinary = Callable[..., torch.optim.Optimizer]
-
-
-def class_of(cls: type[torch.optim.Optimizer], *betas: str, **fixed: bool) -> Ordinary:
-    """The class as a maker that takes a rule's hyperparameters, those named in ``betas`` as one argument."""
-
-    def make(parameters: list[nn.Parameter], settings: dict[str, float]) -> torch.optim.Optimizer:
-        others = {name: value for name, value in settings.items() if name not in betas}
-        joined = {"betas": tuple(settings[name] for name in betas)} if betas else {}
-        return cls(parameters, **others, **joined, **fixed)
-
-    return make
-
-
-def cprop_around_adamw(parameters: list[nn.Parameter], settings: dict[str, float]) -> torch.optim.Optimizer:
-    own = {name.removeprefix("cprop_"): value for name, value in settings.items() if name.startswith("cprop_")}
-    inner = {name: value for name, value in settings.items() if not name.startswith("cprop_")}
-    return CProp(class_of(torch.optim.AdamW, "beta1", "beta2")(parameters, inner), **own)
-
-
-#: torch's own class where it has one, else ours in plain torch operations: rows of trial batches are compiled.
-ORDINARY: dict[str, Ordinary] = {
-    "adabound": class_of(AdaBound, "beta1", "beta2", fused=False),
-    "adai": class_of(Adai, "beta0", "beta2", fused=False),
-    "adaiv2": class_of(AdaiV2, "beta0", "beta2", fused=False),
-    "adaiw": class_of(AdaiW, "beta0", "beta2", fused=False),
-    "adam": class_of(torch.optim.Adam, "beta1", "beta2"),
-    "adamw": class_of(torch.optim.AdamW, "beta1", "beta2"),
-    "adashift": class_of(AdaShift, "beta1", "beta2"),
-    "amsgrad": class_of(torch.optim.Adam, "beta1", "beta2", amsgrad=True),
-    "cprop": cprop_around_adamw,
-    "cprop_adam": class_of(CPropAdam, "beta1", "beta2"),
-    "cprop_sgd": class_of(CPropSGD),
-    "nadam": class_of(torch.optim.NAdam, "beta1", "beta2"),
-    "nesterov": class_of(torch.optim.SGD, nesterov=True),
-    "padam": class_of(Padam, "beta1", "beta2", fused=False),
-    "radam": class_of(torch.optim.RAdam, "beta1", "beta2"),
-    "sgd": class_of(torch.optim.SGD),
-    "yogi": class_of(Yogi, "beta1", "beta2", fused=False),
-}
-
-
-def make_batch(
-    optimizer: str, *, workload: str = "digits-mlp", seeds: tuple[int, ...] = (0,), epochs: int = 2, **values: float
-) -> TrialBatch:
-    """One row per seed, all with the same hyperparameters."""
-    defaults = {h.name: h.default for h in get_rule(optimizer).hyperparameters}
-    settings = defaults | {"lr": LR[optimizer]} | values
-    rows = len(seeds)
-    hyperparameters = {name: (value,) * rows for name, value in settings.items()}
-    return TrialBatch(1, workload, optimizer, tuple(range(rows)), seeds, hyperparameters, 11, epochs, "val_error")
-
-
-def concatenate(*batches: TrialBatch) -> TrialBatch:
-    """All rows of ``batches`` in one batch, with new run ids."""
-    seeds = tuple(seed for batch in batches for seed in batch.seeds)
-    names = batches[0].hyperparameters
-    return dataclasses.replace(
-        batches[0],
-        run_ids=tuple(range(len(seeds))),
-        seeds=seeds,
-        hyperparameters={name: tuple(v for b in batches for v in b.hyperparameters[name]) for name in names},
-    )
-
-
-def train(batch: TrialBatch, dtype: torch.dtype = torch.float32) -> tuple[list[EpochMetrics], BatchFinished]:
-    *epochs, finished = train_batch(batch, worker="test", dtype=dtype)
-    assert isinstance(finished, BatchFinished)
-    return [epoch for epoch in epochs if isinstance(epoch, EpochMetrics)], finished
-
-
-def numbers(outcome: RunOutcome) -> tuple[object, ...]:
-    """Everything but the run's name and timing."""
-    return tuple(
-        repr(getattr(outcome, f.name)) for f in dataclasses.fields(outcome) if f.name not in ("run_id", "seconds")
-    )
-
-
-def train_ordinarily(batch: TrialBatch, dtype: torch.dtype) -> tuple[list[float], float, float]:
-    """What a user would write for the first row: module, optimizer class, loop. Losses by epoch, test loss, error."""
-    workload = get_workload(batch.workload)
-    data = workload.load_data()
-    model = workload.build_model(data).to(dtype)
-    rows = initial_rows(
-        model, study_seed=batch.study_seed, seeds=batch.seeds[:1], dtype=dtype, device=torch.device("cpu")
-    )
-    model.load_state_dict({name: view[0] for name, view in RowLayout.of(model).views(rows).items()})
-    settings = {name: values[0] for name, values in batch.hyperparameters.items()}
-    optimizer = ORDINARY[batch.optimizer](model.parameters(), settings)
-    losses = []
-    inputs, labels = data.train.inputs.to(dtype), data.train.labels
-    for epoch in range(1, batch.epochs + 1):
-        order = torch.from_numpy(
-            permutation(
-                len(labels), seed=batch.study_seed, index=batch.seeds[0], purpose=Purpose.DATA_ORDER, step=epoch
-            )
-        )
-        total = 0.0
-        for chosen in order.split(workload.batch_size):
-            optimizer.zero_grad()
-            loss = cross_entropy(model(inputs[chosen]), labels[chosen])
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(chosen)
-        losses.append(total / len(labels))
-    return losses, *evaluate(model, data.test.inputs.to(dtype), data.test.labels)
-
-
-def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
-    with torch.no_grad():
-        logits = model(inputs)
-    return cross_entropy(logits, labels).item(), (logits.argmax(1) != labels).double().mean().item()
-
-
-def test_the_table_of_ordinary_optimizers_is_complete() -> None:
-    assert set(ORDINARY) == set(list_rules())
-
-
-@pytest.fixture
-def _double_precision() -> Iterator[None]:
-    """Torch keeps NAdam's product of momenta in the default dtype."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.usefixtures("_double_precision")
-@pytest.mark.parametrize("optimizer", list_rules())
-@pytest.mark.parametrize("workload", ["digits-logistic", "digits-mlp"])
-def test_a_run_equals_an_ordinary_pytorch_loop(optimizer: str, workload: str) -> None:
-    decay = {"weight_decay": 1e-3} if "weight_decay" in {h.name for h in get_rule(optimizer).hyperparameters} else {}
-    batch = make_batch(optimizer, workload=workload, seeds=(2, 0), epochs=3, **decay)
-    epochs, finished = train(batch, torch.float64)
-    losses, test_loss, test_error = train_ordinarily(batch, torch.float64)
-    assert [epoch.train_loss[0] for epoch in epochs] == pytest.approx(losses, rel=0, abs=1e-11)
-    assert finished.outcomes[0].test_loss == pytest.approx(test_loss, rel=0, abs=1e-11)
-    assert finished.outcomes[0].test_error == test_error
+LIMITS = {"limit_train": 130, "limit_validation": 80, "limit_test": 40}
 
 
 @pytest.mark.parametrize("optimizer", list_rules())
@@ -198,40 +39,82 @@ def test_every_optimizer_learns_digits(optimizer: str) -> None:
         assert not outcome.at_chance
 
 
-@pytest.mark.parametrize("optimizer", list_rules())
-def test_a_run_has_the_same_bits_in_any_company_beside_a_diverging_one(optimizer: str) -> None:
-    batch = make_batch(optimizer, seeds=(0, 1, 2))
-    diverging = make_batch(optimizer, seeds=(0, 1), lr=1e30)
-    others = [make_batch(optimizer, seeds=(seed,), lr=LR[optimizer] / (2 + seed)) for seed in range(19)]
-    alone = [numbers(o) for seed in (0, 1, 2) for o in train(make_batch(optimizer, seeds=(seed,)))[1].outcomes]
-    first = train(concatenate(batch, diverging, *others))[1].outcomes[:3]
-    last = train(concatenate(*others, diverging, batch))[1].outcomes[-3:]
-    assert [numbers(outcome) for outcome in first] == alone
-    assert [numbers(outcome) for outcome in last] == alone
-
-
 def test_training_twice_gives_the_same_bits() -> None:
-    batch = make_batch("adai", seeds=(0, 1))
-    assert [numbers(o) for o in train(batch)[1].outcomes] == [numbers(o) for o in train(batch)[1].outcomes]
+    batch = make_batch(workload="small-cnn", seeds=(0, 1))
+    assert histories(batch) == histories(batch)
 
 
 def test_seeds_are_paired_over_optimizers() -> None:
     """With a learning rate of zero nothing is learnt: equal seeds must then show equal losses for every optimizer."""
     losses = {
-        optimizer: [epoch.val_loss for epoch in train(make_batch(optimizer, seeds=(0, 1), lr=0.0, **still))[0]]
+        optimizer: [
+            epoch.val_loss
+            for epoch in train(make_batch(optimizer, seeds=(0, 1), training=Training(data=LIMITS), values=still))[0]
+        ]
         for optimizer in list_rules()
         # AdaBound's step is bounded from below, by final_lr.
-        for still in [{"final_lr": 0.0} if optimizer == "adabound" else {}]
+        for still in [{"lr": 0.0} | ({"final_lr": 0.0} if optimizer == "adabound" else {})]
     }
     assert len({str(loss) for loss in losses.values()}) == 1
     assert losses["adai"][0][0] != losses["adai"][0][1]
 
 
-def test_a_diverged_run_is_recorded_with_its_epoch_and_counts_at_chance_level() -> None:
-    batch = concatenate(make_batch("sgd", seeds=(0,), epochs=4), make_batch("sgd", seeds=(0,), epochs=4, lr=1e3))
+def test_rows_end_with_their_own_budgets_with_the_numbers_that_they_have_alone() -> None:
+    """The schedule of a row is that of its own budget."""
+    batch = make_batch(
+        workload="digits-mlp",
+        seeds=(1, 0, 1, 0),
+        epochs=(3, 1, 5, 3),
+        training=Training(schedule="cosine", data=LIMITS),
+    )
     epochs, finished = train(batch)
+    assert [outcome.run_id for outcome in finished.outcomes] == list(batch.run_ids)
+    assert [outcome.epochs for outcome in finished.outcomes] == [3, 1, 5, 3]
+    assert {outcome.termination for outcome in finished.outcomes} == {Termination.COMPLETED}
+    assert [set(epoch.run_ids) for epoch in epochs] == [{100, 101, 102, 103}, *[{100, 102, 103}] * 2, *[{102}] * 2]
+    assert histories(batch) == [histories(select_runs(batch, row))[0] for row in range(4)]
+
+
+@pytest.mark.parametrize("engine", ["stacked", "looped"])
+def test_a_pruned_run_ends_with_the_epoch_in_which_it_was_named(engine: EngineName) -> None:
+    batch = make_batch(seeds=(1, 0, 2), epochs=(4, 4, 2), training=Training(data=LIMITS), engine=engine)
+
+    def prune(metrics: EpochMetrics) -> list[int]:
+        # The third has just finished when it is named: it is complete. Nobody is called 7.
+        return [100, 102, 7] if metrics.epoch == 2 else []
+
+    epochs, finished = train(batch, prune=prune)
+    pruned, whole, done = finished.outcomes
+    assert pruned.termination is Termination.PRUNED
+    assert pruned.epochs == 2
+    assert "epoch 2" in pruned.reason
+    assert pruned.test_loss is None
+    assert pruned.test_error is None
+    assert pruned.objective == pruned.val_error == epochs[1].val_error[epochs[1].run_ids.index(100)]
+    assert not pruned.at_chance
+    assert (whole.termination, whole.epochs) == (Termination.COMPLETED, 4)
+    assert (done.termination, done.epochs) == (Termination.COMPLETED, 2)
+    assert done.test_error is not None
+    assert [set(epoch.run_ids) for epoch in epochs[2:]] == [{101}] * 2
+    assert histories(batch, prune=prune)[1] == histories(batch)[1]
+
+
+def test_a_batch_whose_rows_are_all_pruned_ends() -> None:
+    epochs, finished = train(
+        make_batch(workload="small-mlp", seeds=(0, 1), epochs=9), prune=lambda metrics: metrics.run_ids
+    )
+    assert len(epochs) == 1
+    assert [outcome.termination for outcome in finished.outcomes] == [Termination.PRUNED] * 2
+
+
+def test_a_diverged_run_is_recorded_with_its_epoch_and_counts_at_chance_level() -> None:
+    batch = concatenate(
+        make_batch("sgd", epochs=4, training=Training(data=LIMITS)), make_batch("sgd", epochs=4, values={"lr": 1e3})
+    )
+    epochs, finished = train(batch, prune=lambda _: [101])
     whole, diverged = finished.outcomes
     assert whole.termination is Termination.COMPLETED
+    # Although it was named to be pruned, too.
     assert diverged.termination is Termination.DIVERGED
     assert diverged.epochs == 1
     assert "loss" in diverged.reason
@@ -239,19 +122,22 @@ def test_a_diverged_run_is_recorded_with_its_epoch_and_counts_at_chance_level() 
     assert diverged.at_chance
     assert diverged.test_error is None
     assert diverged.test_loss is None
-    assert [epoch.run_ids for epoch in epochs] == [(0, 1), (0,), (0,), (0,)]
+    assert [epoch.run_ids for epoch in epochs] == [(100, 101), (100,), (100,), (100,)]
+    assert epochs[0].objective[1] == pytest.approx(0.9)
 
 
 def test_a_batch_whose_rows_all_diverge_ends_early_with_all_outcomes() -> None:
-    epochs, finished = train(make_batch("sgd", seeds=(0, 1), epochs=50, lr=1e3))
+    epochs, finished = train(make_batch("sgd", seeds=(0, 1), epochs=50, values={"lr": 1e3}))
     assert len(epochs) < 50
     assert [outcome.termination for outcome in finished.outcomes] == [Termination.DIVERGED] * 2
 
 
 @pytest.mark.parametrize(("objective", "chance"), [("val_error", 0.9), ("val_loss", math.log(10))])
 def test_the_objective_never_exceeds_chance_level(objective: str, chance: float) -> None:
-    batch = concatenate(make_batch("adai", lr=1e-4), make_batch("adai", lr=5.0), make_batch("adai", lr=1e4))
-    epochs, finished = train(dataclasses.replace(batch, objective=objective))
+    batch = concatenate(
+        *(make_batch(values={"lr": lr}, training=Training(data=LIMITS), objective=objective) for lr in (1e-4, 5.0, 1e4))
+    )
+    epochs, finished = train(batch)
     for epoch in epochs:
         measured = getattr(epoch, objective)
         for value, raw in zip(epoch.objective, measured, strict=True):
@@ -260,11 +146,183 @@ def test_the_objective_never_exceeds_chance_level(objective: str, chance: float)
 
 
 def test_the_objective_of_a_completed_run_is_its_metric_after_the_last_epoch() -> None:
-    epochs, finished = train(make_batch("adam", epochs=3))
+    epochs, finished = train(make_batch("adam", epochs=3, training=Training(data=LIMITS)))
     assert finished.outcomes[0].objective == epochs[-1].val_error[0] == finished.outcomes[0].val_error
 
 
 def test_an_untrained_run_is_at_chance_though_it_did_not_diverge() -> None:
-    _, finished = train(make_batch("sgd", seeds=tuple(range(6)), lr=0.0, epochs=1))
+    _, finished = train(make_batch("sgd", seeds=tuple(range(6)), epochs=1, values={"lr": 0.0}))
     assert {outcome.termination for outcome in finished.outcomes} == {Termination.COMPLETED}
     assert any(outcome.at_chance for outcome in finished.outcomes)
+
+
+def test_outcomes_stand_in_the_batchs_order_whatever_ends_first() -> None:
+    batch = make_batch(seeds=(5, 0, 3), epochs=(1, 3, 2), training=Training(data=LIMITS))
+    shuffled = dataclasses.replace(batch, run_ids=(9, 4, 77))
+    _, finished = train(shuffled)
+    assert [outcome.run_id for outcome in finished.outcomes] == [9, 4, 77]
+    alone = [train(select_runs(shuffled, row))[1].outcomes[0] for row in range(3)]
+    assert [numbers(outcome) for outcome in finished.outcomes] == [numbers(outcome) for outcome in alone]
+
+
+@pytest.mark.parametrize("schedule", list_schedules())
+def test_the_learning_rate_of_an_epoch_is_that_of_its_last_step(schedule: str) -> None:
+    batch = make_batch("sgd", epochs=4, training=Training(batch_size=50, schedule=schedule, data=LIMITS))
+    epochs, _ = train(batch)
+    # 130 examples are three steps, so that the last ones are 2, 5, 8 and 11 of 12.
+    factors = [get_schedule(schedule)((3 * epoch - 1) / 12) for epoch in (1, 2, 3, 4)]
+    assert [epoch.lr for epoch in epochs] == [(LR["sgd"] * factor,) for factor in factors]
+
+
+def test_a_schedule_moves_the_bounds_of_adabound_too() -> None:
+    """Else the bounds of late steps, which tighten around final_lr, would undo it."""
+    batch = make_batch(
+        "adabound", epochs=8, values={"gamma": 0.9}, training=Training(batch_size=50, schedule="cosine", data=LIMITS)
+    )
+    epochs, _ = train(batch, torch.float64)
+    expected = list(train_ordinarily(batch, 0, torch.float64))
+    assert [epoch.val_loss[0] for epoch in epochs] == pytest.approx([epoch.val_loss for epoch in expected], rel=1e-12)
+    steady, _ = train(dataclasses.replace(batch, training=Training(batch_size=50, data=LIMITS)), torch.float64)
+    assert steady[-1].val_loss != pytest.approx(epochs[-1].val_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["stacked", "looped"])
+def test_the_gradient_norm_is_the_mean_over_steps_of_that_of_the_mini_batch(engine: EngineName) -> None:
+    training = Training(batch_size=50, label_smoothing=0.1, data=LIMITS)
+    batch = make_batch("sgd", workload="digits-logistic", epochs=3, training=training, engine=engine)
+    epochs, _ = train(batch, torch.float64)
+    norms = [epoch.grad_norm for epoch in train_ordinarily(batch, 0, torch.float64)]
+    assert [epoch.grad_norm[0] for epoch in epochs] == pytest.approx(norms, rel=1e-12)
+
+
+def test_the_steps_to_the_target_are_those_of_the_first_epoch_that_reaches_it() -> None:
+    batch = concatenate(
+        make_batch(epochs=6, training=Training(batch_size=50, target_error=0.5, data=LIMITS)),
+        make_batch(epochs=6, values={"lr": 1e-4}),
+    )
+    epochs, finished = train(batch)
+    reached, never = finished.outcomes
+    errors = [epoch.val_error[epoch.run_ids.index(100)] for epoch in epochs]
+    first = next(number for number, error in enumerate(errors, start=1) if error <= 0.5)
+    assert 1 < first < 6
+    assert reached.steps_to_target == 3 * first
+    assert reached.seconds_to_target == pytest.approx(sum(epoch.seconds for epoch in epochs[:first]))
+    assert reached.seconds_to_target < reached.seconds
+    assert never.steps_to_target is None
+    assert never.seconds_to_target is None
+
+
+def test_a_target_that_is_met_exactly_is_reached() -> None:
+    batch = make_batch(training=Training(data=LIMITS), epochs=1)
+    error = train(batch)[1].outcomes[0].val_error
+    exact = dataclasses.replace(batch, training=Training(data=LIMITS, target_error=error))
+    assert train(exact)[1].outcomes[0].steps_to_target == 3
+
+
+@pytest.mark.parametrize("workload", ["small-cnn", "small-augmented", "small-recurrent"])
+def test_global_generators_are_left_as_they_were(workload: str) -> None:
+    before = GeneratorStates.read()
+    train(make_batch(workload=workload, seeds=(0, 1)))
+    assert before.moved() == ()
+
+
+def test_results_do_not_hang_on_global_generators() -> None:
+    batch = make_batch(workload="small-cnn", seeds=(0, 1))
+    before = GeneratorStates.read()
+    results = []
+    try:
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            results.append(histories(batch))
+    finally:
+        before.restore()
+    assert results[0] == results[1]
+
+
+def test_bfloat16_learns_and_differs_from_float32() -> None:
+    histories_of_precisions = []
+    for precision in ("float32", "bfloat16"):
+        batch = make_batch("adam", epochs=4, training=Training(precision=precision), engine="looped")
+        epochs, finished = train(batch)
+        histories_of_precisions.append([epoch.val_loss[0] for epoch in epochs])
+        (outcome,) = finished.outcomes
+        assert outcome.test_error is not None
+        assert outcome.test_error < 0.15
+        assert ("bfloat16" in finished.placement.engine) == (precision == "bfloat16")
+    full, reduced = histories_of_precisions
+    assert all(ours != theirs for ours, theirs in zip(reduced, full, strict=True))
+    assert reduced == pytest.approx(full, rel=0.1)
+
+
+def test_a_run_in_bfloat16_does_not_depend_on_its_company() -> None:
+    batch = make_batch(workload="small-cnn", seeds=(0, 3, 0), training=Training(precision="bfloat16"))
+    assert histories(batch) == [histories(select_runs(batch, row))[0] for row in range(3)]
+
+
+@pytest.mark.parametrize("engine", ["stacked", "looped"])
+def test_labels_are_smoothed_in_training_and_not_in_validation(engine: EngineName) -> None:
+    """With a learning rate of zero the model stays, and so must what validation says of it."""
+    smooth, plain = (
+        train(
+            make_batch(
+                "sgd", values={"lr": 0.0}, training=Training(label_smoothing=smoothing, data=LIMITS), engine=engine
+            )
+        )
+        for smoothing in (0.3, 0.0)
+    )
+    assert smooth[0][0].train_loss != plain[0][0].train_loss
+    assert smooth[0][0].val_loss == plain[0][0].val_loss
+    assert smooth[1].outcomes[0].test_loss == plain[1].outcomes[0].test_loss
+
+
+@pytest.mark.parametrize(
+    ("training", "error", "message"),
+    [
+        (Training(label_smoothing=0.1), ValueError, "no cross-entropy loss, so label_smoothing = 0.1 means nothing"),
+        (Training(schedule="often"), KeyError, "often"),
+    ],
+)
+def test_training_that_means_nothing_is_refused_by_name(
+    training: Training, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(make_batch("sgd", workload="quadratic", objective="val_loss", training=training))
+
+
+def test_curvature_is_measured_when_asked_for_and_changes_nothing() -> None:
+    """Of every second epoch and the last of each row; not of a row that diverged."""
+    batch = concatenate(
+        make_batch("sgd", workload="small-cnn", epochs=(3, 4), seeds=(0, 1)),
+        make_batch("sgd", workload="small-cnn", values={"lr": 1e30}),
+    )
+    measuring = dataclasses.replace(batch, training=Training(curvature=CurvatureRequest(every=2, examples=10)))
+    epochs, _ = train(measuring)
+    assert [set(epoch.curvature) for epoch in epochs] == [set(), {100, 101}, {100}, {101}]
+    assert epochs[1].curvature[100].keys() == epochs[3].curvature[101].keys()
+    assert epochs[1].curvature[100] != epochs[2].curvature[100] != epochs[1].curvature[101]
+    assert histories(measuring) == histories(batch)
+
+
+def test_events_come_epoch_by_epoch() -> None:
+    events = train_batch(make_batch(workload="small-mlp", epochs=10**9), worker="test")
+    assert [event.epoch for event in itertools.islice(events, 3) if isinstance(event, EpochMetrics)] == [1, 2, 3]
+    events.close()
+
+
+def test_the_placement_names_worker_and_engine() -> None:
+    _, finished = train(make_batch(workload="small-mlp"))
+    assert finished.placement.worker == "test"
+    assert finished.placement.device == "cpu"
+    assert finished.placement.engine.startswith("stacked, ")
+    assert finished.batch_id == 1
+
+
+def test_the_default_loss_of_a_batch_is_the_workloads_own() -> None:
+    """Zero smoothing leaves it alone, or a workload with other losses could not be trained."""
+    assert get_rule("sgd").name == "sgd"
+    epochs, _ = train(make_batch("sgd", workload="quadratic", objective="val_loss", values={"lr": 0.1}, epochs=1))
+    assert epochs[0].val_loss[0] < math.inf
+    assert math.isnan(epochs[0].val_error[0])
+    assert CrossEntropy().label_smoothing == 0.0

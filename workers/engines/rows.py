@@ -1,17 +1,20 @@
-"""Flat rows: where each parameter of a model lies in its row, and how rows start.
+"""Flat rows: where each parameter of a model lies in its row, how rows start, and what one step of them is given.
 
-Shapes: ``T`` rows, ``P`` parameters of one model.
+Shapes: ``T`` rows, ``P`` parameters of one model, ``S`` distinct seeds among the rows, ``B`` batch.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workers.random import Purpose, uniform
+from workers.dropout import dropout_keys, replace_dropout
+from workers.initialization import build_model
+
+#: Buffers of one row, such as the running statistics of batch norm, by name.
+Buffers = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ class RowLayout:
             size += parameter.numel()
         return cls(tuple(names), tuple(shapes), tuple(offsets), size)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Elements of each parameter."""
+        return [math.prod(shape) for shape in self.shapes]
+
     def views(self, rows_TP: Tensor) -> dict[str, Tensor]:
         """Each parameter of all rows as a view of shape (T, *shape)."""
         return {
@@ -42,43 +50,89 @@ class RowLayout:
         }
 
 
-def initial_rows(
-    model: nn.Module, *, study_seed: int, seeds: Sequence[int], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Initial weights, one row per entry of ``seeds``; equal seeds give equal rows.
+@dataclass(slots=True)
+class Rows:
+    """The runs that are trained together.
 
-    Linear layers start as in torch: weights and biases uniform in +-1/sqrt(fan_in).
+    Attributes:
+        theta_TP: Parameters, one row per run.
+        buffers: Of each row, its own; empty for models without buffers.
+    """
+
+    theta_TP: Tensor
+    buffers: list[Buffers]
+
+    def select(self, positions: Sequence[int]) -> "Rows":
+        """The rows at ``positions``, in that order, as copies."""
+        kept = torch.tensor(positions, dtype=torch.int64, device=self.theta_TP.device)
+        copies = [{name: buffer.clone() for name, buffer in self.buffers[position].items()} for position in positions]
+        return Rows(self.theta_TP[kept], copies)
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """What one training step is given: one batch per distinct seed, which rows of that seed share.
+
+    Attributes:
+        inputs: For each seed, (B, ...).
+        labels: For each seed, (B,) or (B, L).
+        seed_of_row: For each row, which of them it takes.
+        dropout_keys: For each seed, the key of its dropout masks in this step; None for models without dropout.
+    """
+
+    inputs: Sequence[Tensor]
+    labels: Sequence[Tensor]
+    seed_of_row: Sequence[int]
+    dropout_keys: Sequence[Tensor] | None = None
+
+
+def initial_rows(
+    build: Callable[[], nn.Module], *, study_seed: int, seeds: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> tuple[nn.Module, Rows]:
+    """A model for its code and shapes, and the initial rows, one per entry of ``seeds``; equal seeds, equal rows.
+
+    Weights are drawn by the model's own code in float32, whatever ``dtype`` is: a run in float64 starts where the same
+    run in float32 does.
 
     Args:
-        model: Tells the parameters' shapes; its own values are not used.
+        build: Makes the untrained model; called once per distinct seed.
         study_seed: Keys the randomness, with the seed index.
         seeds: Seed index of each row.
         dtype: Of the rows.
         device: Of the rows.
 
     Raises:
-        TypeError: A parameter belongs to a layer whose initialization is not known.
+        TypeError: The model draws random numbers in a way that cannot be made counter-based, is complex, or has a
+            lazy parameter.
     """
-    row_of = {seed: _initial_row(model, study_seed, seed) for seed in set(seeds)}
-    return torch.stack([row_of[seed] for seed in seeds]).to(device=device, dtype=dtype)
+    models = {seed: _build(build, study_seed, seed) for seed in dict.fromkeys(seeds)}
+    theta_of = {seed: _flatten(model, dtype).to(device) for seed, model in models.items()}
+    buffers = [_buffers(models[seed], dtype, device) for seed in seeds]
+    model = models[seeds[0]].to(dtype=dtype, device=device)
+    return model, Rows(torch.stack([theta_of[seed] for seed in seeds]), buffers)
 
 
-def _initial_row(model: nn.Module, study_seed: int, seed: int) -> Tensor:
-    pieces: list[np.ndarray] = []
-    for layer in model.modules():
-        parameters = list(layer.parameters(recurse=False))
-        if not parameters:
-            continue
-        if not isinstance(layer, nn.Linear):
-            raise TypeError(f"no initialization is known for a layer of type {type(layer).__name__}; use Linear layers")
-        bound = 1.0 / math.sqrt(layer.in_features)
-        for parameter in parameters:
-            unit = uniform(
-                parameter.numel(),
-                seed=study_seed,
-                index=seed,
-                purpose=Purpose.INITIAL_WEIGHTS,
-                step=len(pieces),
-            )
-            pieces.append(bound * (2.0 * unit - 1.0))
-    return torch.from_numpy(np.concatenate(pieces))
+def _build(build: Callable[[], nn.Module], study_seed: int, seed: int) -> nn.Module:
+    model = build_model(build, study_seed=study_seed, seed=seed)
+    replace_dropout(model)
+    return model
+
+
+def _flatten(model: nn.Module, dtype: torch.dtype) -> Tensor:
+    parameters = list(model.named_parameters())
+    for name, parameter in parameters:
+        if not parameter.is_floating_point():
+            raise TypeError(f"parameter {name} is of type {parameter.dtype}; only real floating-point ones are trained")
+        if not parameter.requires_grad:
+            raise TypeError(f"parameter {name} does not require gradients; make it a buffer if it is not to be trained")
+    return torch.cat([parameter.detach().to(dtype).flatten() for _, parameter in parameters])
+
+
+def _buffers(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Buffers:
+    """Copies of the model's buffers, without those that the engine sets in every step."""
+    set_by_engine = set(dropout_keys(model))
+    return {
+        name: buffer.detach().to(device=device, dtype=dtype if buffer.is_floating_point() else None, copy=True)
+        for name, buffer in model.named_buffers()
+        if name not in set_by_engine
+    }

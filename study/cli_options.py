@@ -1,0 +1,100 @@
+"""Options that several verbs of the command share: the database, the report, how a study is launched."""
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from study.settings import Settings
+
+# Importing torch takes seconds, and --help needs none of it.
+if TYPE_CHECKING:
+    from study.launch import LaunchOptions, PoolKind
+
+
+def common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """``--db`` and ``--debug``, and the settings as first argument."""
+
+    @click.option(
+        "--db",
+        metavar="URL",
+        help="Database, such as sqlite:///FILE.  [default: ADAI_DATABASE_URL or sqlite:///adai-study.db]",
+    )
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(ctx: click.Context, /, *, db: str | None, debug: bool, **arguments: Any) -> None:
+        ctx.find_root().meta["debug"] = debug or ctx.find_root().meta.get("debug", False)
+        settings = Settings()
+        if db is not None:
+            settings = settings.model_copy(update={"database_url": db})
+        function(settings, **arguments)
+
+    return wrapped
+
+
+def _require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    del ctx, parameter
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+def report_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Where the report goes and what it counts."""
+    tolerance = click.option(
+        "--tolerance",
+        type=click.FloatRange(min=1.0),
+        default=1.5,
+        show_default=True,
+        callback=_require_finite,
+        help="A point counts as near the best if its mean objective is at most this many times the best's.",
+    )
+    out = click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
+    return out(tolerance(function))
+
+
+def launch_options(function: Callable[..., None]) -> Callable[..., None]:
+    """How and where a study runs, and its report, as one argument ``launch``."""
+
+    @click.option(
+        "--pool", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help="Ray, or this process."
+    )
+    @click.option("--workers", type=click.IntRange(min=1), help="Ray workers.  [default: one per processor]")
+    @click.option(
+        "--gpu-share",
+        type=click.FloatRange(0.0, 1.0),
+        default=0.0,
+        show_default=True,
+        help="Share of a GPU for each worker; 0 trains on processors.",
+    )
+    @click.option("--deterministic", is_flag=True, help="Only operations that give the same bits every time.")
+    @report_options
+    @functools.wraps(function)
+    def wrapped(
+        settings: Settings,
+        *,
+        pool: "PoolKind",
+        workers: int | None,
+        gpu_share: float,
+        deterministic: bool,
+        out: Path | None,
+        tolerance: float,
+        **arguments: Any,
+    ) -> None:
+        if workers is not None and pool == "inline":
+            raise click.UsageError("--workers has no meaning with --pool inline, which is one process; leave one out")
+
+        def launch(name: str) -> "LaunchOptions":
+            from study.launch import LaunchOptions
+            from workers.pool import WorkerSettings
+
+            worker = WorkerSettings(gpu_share=gpu_share, deterministic=deterministic)
+            return LaunchOptions(pool, workers, worker, out or Path("reports") / name, tolerance)
+
+        function(settings, launch=launch, **arguments)
+
+    return wrapped

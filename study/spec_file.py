@@ -1,0 +1,115 @@
+"""Reads a study spec from its TOML file; every mistake is listed with its place before anything is written."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from study.errors import SpecError
+from study.spec import AxisSpec, DesignSpec, OptimizerSpec, StudySpec
+from study.training import CurvatureSpec, TrainingSpec
+
+#: Of a wrong value, what a message shows.
+_SHOWN_CHARACTERS = 60
+
+
+def load_spec(path: Path) -> StudySpec:
+    """Read and validate a study spec.
+
+    Raises:
+        SpecError: The file cannot be read, is not TOML, or does not describe a study; lists every mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"{path}: there is no such file; write one with `adai-study init {path}` "
+            "or copy a shipped one: `adai-study specs`"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    return parse_spec(text, source=str(path), folder=path.parent)
+
+
+def parse_spec(text: str, *, source: str, folder: Path = Path()) -> StudySpec:
+    """Validate the text of a study spec.
+
+    Args:
+        text: TOML.
+        source: Names it in messages.
+        folder: Where the paths of its workload files start.
+
+    Raises:
+        SpecError: As for :func:`load_spec`.
+    """
+    try:
+        content = tomllib.loads(text)
+    # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{source}: is not valid TOML: {error}") from error
+    files = content.get("workload_files")
+    if isinstance(files, list):
+        content["workload_files"] = {str(name): _read_workload_file(folder, name, source) for name in files}
+    return _validate(content, source=source)
+
+
+def _read_workload_file(folder: Path, name: Any, source: str) -> str:
+    try:
+        return Path(folder, name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise SpecError(
+            f"{source}: workload_files: {name!r} cannot be read ({error}); "
+            "give paths of Python files, relative to the spec"
+        ) from error
+
+
+def _validate(content: dict[str, Any], *, source: str) -> StudySpec:
+    try:
+        return StudySpec.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_describe(problem)}" for problem in error.errors())
+        raise SpecError(f"{source}: is not a study spec:\n{problems}") from error
+
+
+def limit_train_of(spec: StudySpec, examples: int) -> StudySpec:
+    """The same study on at most ``examples`` training examples: another study, with another hash.
+
+    Raises:
+        SpecError: The number is not allowed.
+    """
+    content = spec.model_dump(mode="json")
+    content["training"]["limit_train"] = examples
+    return _validate(content, source="--limit-train")
+
+
+def _describe(problem: Any) -> str:
+    """One mistake as ``path.to[0].key: what is wrong``."""
+    location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        allowed = list(_model_at(problem["loc"][:-1]).model_fields)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{location}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"{location}: is missing"
+    given = repr(problem["input"])
+    given = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "..."
+    if problem["type"] in ("model_type", "dict_type"):
+        return f"{location}: must be a table with keys, not {given}; `adai-study init FILE` shows the form"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] != "value_error" and not isinstance(problem["input"], dict | list):
+        message += f", not {given}"
+    return f"{location}: {message}" if location else message
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that holds the keys at ``location`` of a spec."""
+    if not location:
+        return StudySpec
+    if location[0] == "design":
+        return DesignSpec
+    if location[0] == "training":
+        return CurvatureSpec if "curvature" in location else TrainingSpec
+    return AxisSpec if "axes" in location else OptimizerSpec

@@ -1,0 +1,96 @@
+"""What a trial batch trains: the workload as the batch wants it, and its data where the rows are."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from adai.schedules import get_schedule
+from workers.messages import Training, WorkloadReference
+from workers.workloads import CrossEntropy, Dataset, Split, Workload, get_workload
+from workers.workloads.corruption import DataOptions, corrupt
+
+
+def prepare_workload(reference: WorkloadReference, training: Training) -> Workload:
+    """The workload with the batch size, schedule, label smoothing and target of ``training``.
+
+    Raises:
+        KeyError: Unknown workload or schedule.
+        ValueError: Label smoothing of a loss that has no labels to smooth.
+    """
+    workload = get_workload(reference)
+    changes: dict[str, object] = {}
+    if training.batch_size is not None:
+        changes["batch_size"] = training.batch_size
+    if training.schedule is not None:
+        changes["schedule"] = get_schedule(training.schedule)
+    if training.target_error is not None:
+        changes["target_error"] = training.target_error
+    if training.label_smoothing:
+        if not isinstance(workload.loss, CrossEntropy):
+            raise ValueError(
+                f"workload {workload.name!r} has no cross-entropy loss, so label_smoothing = "
+                f"{training.label_smoothing:g} means nothing there; leave it out"
+            )
+        changes["loss"] = CrossEntropy(training.label_smoothing)
+    return dataclasses.replace(workload, **changes)  # type: ignore[arg-type]
+
+
+def prepare_data(
+    reference: WorkloadReference, options: Mapping[str, str | int | float], *, device: torch.device, dtype: torch.dtype
+) -> Dataset:
+    """The workload's data on ``device``, with its noise, imbalance and limits; kept for the next batch.
+
+    Raises:
+        MissingDataError: It is not on this machine.
+        ValueError: An option is out of its range, or means nothing for this data.
+    """
+    return _prepare_data(reference, tuple(sorted(options.items())), device, dtype)
+
+
+@functools.lru_cache(maxsize=2)
+def _prepare_data(
+    reference: WorkloadReference,
+    options: tuple[tuple[str, str | int | float], ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Dataset:
+    data = get_workload(reference).load_data()
+    if options:
+        data = corrupt(data, DataOptions(**dict(options)))  # type: ignore[arg-type]
+    train, validation, test = (
+        _place(split, device=device, dtype=dtype) for split in (data.train, data.validation, data.test)
+    )
+    return Dataset(train, validation, test, data.classes)
+
+
+def compile_key(
+    workload: WorkloadReference, training: Training, dtype: torch.dtype, device: torch.device
+) -> tuple[str, ...]:
+    """Names everything that a compiled step depends on."""
+    return (workload.name, workload.source, repr(dataclasses.asdict(training)), str(dtype), str(device))
+
+
+def fingerprint(model: nn.Module, data: Dataset) -> str:
+    """Names the data's every bit, and the model's structure: what a workload's name does not say for sure.
+
+    Images of your own change under the same name, and so do packages that define workloads.
+    """
+    digest = hashlib.sha256(repr(model).encode())
+    for split in (data.train, data.validation, data.test):
+        for tensor in (split.inputs, split.labels):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _place(split: Split, *, device: torch.device, dtype: torch.dtype) -> Split:
+    """The split on ``device``; inputs that are numbers, not symbols, as ``dtype``."""
+    inputs = split.inputs.to(device=device, dtype=dtype if split.inputs.is_floating_point() else None)
+    if device.type == "cuda" and inputs.dim() == 4:
+        # Convolutions on a GPU are fastest with channels innermost; only the order in memory changes.
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    return Split(inputs, split.labels.to(device))
