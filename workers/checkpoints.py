@@ -55,7 +55,7 @@ class Checkpoints:
         folder = _directory()
         self._path = folder / f"{hashlib.sha256(self._runs.encode()).hexdigest()}.pt" if folder is not None else None
         self._fingerprint = functools.cache(fingerprint)
-        self._interval = self._pause = _interval_seconds()
+        self._interval = self._pause = read_interval()
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -137,7 +137,12 @@ def _code_version() -> str:
     return digest.hexdigest()
 
 
-def _interval_seconds() -> float:
+def read_interval() -> float:
+    """Seconds between two checkpoints of a batch, from the environment.
+
+    Raises:
+        CheckpointSettingsError: It is not a number of seconds.
+    """
     text = os.environ.get(SECONDS_VARIABLE) or str(DEFAULT_SECONDS)
     try:
         seconds = float(text)

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import torch
 
+from workers.checkpoints import read_interval
 from workers.memory import is_out_of_memory
 from workers.messages import BatchFailed, EnginePlan, PoolEvent, Termination, TrialBatch, WorkloadReference
 from workers.planner import LOOPED_ROWS, PlanRequest, plan_engine
@@ -114,6 +115,7 @@ def plan_or_postpone(request: PlanRequest, device: str) -> EnginePlan:
         RefusedError: The workload cannot be trained in this way.
     """
     try:
+        read_interval()
         return plan_engine(request, device=device)
     except (TypeError, ValueError, KeyError) as error:
         raise RefusedError(f"workload {request.workload.name!r} cannot be trained like this: {error}") from error
@@ -166,4 +168,5 @@ class InlinePool:
         self._queue.clear()
         threads, deterministic = self._before
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(mode=deterministic)
+        if self._settings.deterministic:  # torch imports its compiler to say so: 1.5 s
+            torch.use_deterministic_algorithms(mode=deterministic)

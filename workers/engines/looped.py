@@ -51,6 +51,7 @@ class LoopedEngine:
         self._compiled_shape: torch.Size | None = None
         self.compiling_failed = ""
         self._checked = False
+        self._leaves = self._make_leaves(rows.theta_TP)
         self.set_rows(rows)
 
     @property
@@ -65,15 +66,30 @@ class LoopedEngine:
         self.grad_TP = torch.zeros_like(rows.theta_TP)
         grads = list(self._layout.views(self.grad_TP).values())
         self._grads = [[grad[row] for grad in grads] for row in range(len(self.grad_TP))]
-        # Matrix products depend in their last bits on how their factors are aligned in memory (seen with MKL in torch
-        # 2.14), and rows are not: each is copied to the same place before it is used.
-        self._current_P = torch.empty_like(self.theta_TP[0])
-        views = self._layout.views(self._current_P.unsqueeze(0)).values()
-        self._leaves = [view[0].detach().requires_grad_() for view in views]
+        thetas = list(self._layout.views(self.theta_TP).values())
+        self._thetas = [[theta[row] for theta in thetas] for row in range(len(self.theta_TP))]
 
+    def _make_leaves(self, like_TP: Tensor) -> list[Tensor]:
+        """Where the parameters of the row that is being computed lie.
+
+        Matrix products depend in their last bits on how their factors are aligned in memory (seen with MKL in torch
+        2.14), and rows are not: each is copied to the same place before it is used. There, weights of 2-D convolutions
+        have their channels innermost, which convolutions, batch norm and pooling in eager mode are fastest with
+        (docs/architecture.md); a compiler chooses by itself.
+        """
+        # In float64 no fast convolutions exist, and the usual order keeps the digits of ordinary code.
+        innermost = self._compile_key is None and like_TP.dtype != torch.float64
+        leaves = []
+        for shape in self._layout.shapes:
+            order = torch.channels_last if innermost and len(shape) == 4 else torch.contiguous_format
+            leaves.append(torch.empty(shape, dtype=like_TP.dtype, device=like_TP.device, memory_format=order))
+        return [leaf.requires_grad_() for leaf in leaves]
+
+    @torch.no_grad()
     def _parameters_of(self, row: int) -> list[Tensor]:
         """The parameters of a row as leaves, until the next call."""
-        self._current_P.copy_(self.theta_TP[row])
+        if self._leaves:
+            torch._foreach_copy_(self._leaves, self._thetas[row])
         return self._leaves
 
     def compute_gradients(self, data: StepData) -> Tensor:
@@ -125,6 +141,8 @@ class LoopedEngine:
                 self._compiled_shape = data.inputs[seed].shape
             except CompilingFailedError as error:
                 self.compiling_failed = str(error)
+                self._compile_key = None
+                self._leaves = self._make_leaves(self.theta_TP)
 
     @torch.no_grad()
     def evaluate(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
