@@ -31,8 +31,10 @@ check: $(INSTALLED) ## Format, lint and type checks
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Measure the engines side by side and write benchmarks/results/
+bench: $(INSTALLED) ## Measure engines and whole studies beside what users would write, into benchmarks/results/
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/studies.py --workloads digits-logistic digits-mlp --epochs 200 --yardstick-trials 8
+	$(BIN)/python benchmarks/studies.py --workloads digits-cnn mnist1d-cnn --yardstick-trials 8 --name studies-cnn
 
 docs: $(INSTALLED) ## Write the generated part of docs/ anew and check all of it
 	$(BIN)/python docs/generate.py

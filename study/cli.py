@@ -230,13 +230,17 @@ def workloads(debug: bool) -> None:
     """
     from rich.table import Table
 
-    from workers.workloads import get_workload, list_workloads
+    from workers.workloads import WorkloadSourceError, get_workload, list_workloads
 
     del debug
     table = Table("workload", "batch size", "epochs", "what it is", box=None)
     for name in list_workloads():
-        workload = get_workload(name)
-        table.add_row(name, str(workload.batch_size), str(workload.epochs), workload.title)
+        try:
+            workload = get_workload(name)
+        except WorkloadSourceError as error:
+            table.add_row(name, "-", "-", f"not usable: {error}")
+        else:
+            table.add_row(name, str(workload.batch_size), str(workload.epochs), workload.title)
     _print(table)
 
 

@@ -123,7 +123,9 @@ def _plan_optimizer(
     units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
     trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
     for number, point in enumerate(points, start=1):
-        unit = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
-        values = {name: to_value(axis, unit[name]) for name, axis in optimizer.axes.items()}
-        trials.append(PlannedTrial(workload, optimizer.name, number, "design", defaults | values, dict(unit)))
+        place = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
+        values = {name: to_value(axis, place[name]) for name, axis in optimizer.axes.items()}
+        # A whole number stands where it is, not where the point was before it was rounded.
+        unit = {n: to_unit(axis, values[n]) if axis.integer else place[n] for n, axis in optimizer.axes.items()}
+        trials.append(PlannedTrial(workload, optimizer.name, number, "design", defaults | values, unit))
     return trials

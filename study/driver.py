@@ -1,22 +1,20 @@
 """The driver: gives a study's trials to a pool of workers and writes what comes back. The only writer of trials."""
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from study.design import plan_trials
-from study.errors import InterruptedStudyError, SpecError
-from study.provenance import describe_environment
-from study.spec import StudySpec
+from study.creation import plan_engines
+from study.errors import InterruptedStudyError
 from study.storage import writes
 from study.storage.records import (
     StudyRecord,
     TrialRecord,
-    find_spec_hash,
-    find_study,
     read_pending_trials,
     read_plans,
     read_progress,
@@ -25,7 +23,6 @@ from study.storage.records import (
 )
 from workers.batching import pack_trials
 from workers.messages import BatchFailed, BatchFinished, EnginePlan, EpochMetrics, PoolEvent, Termination, TrialBatch
-from workers.planner import PlanRequest
 from workers.pool import WorkerPool
 
 #: How many attempts a batch has in all when its worker is lost.
@@ -88,59 +85,6 @@ class _Flight:
         return sum(min(epochs, self.epochs_seen) for epochs in self.epochs)
 
 
-def check_name(engine: Engine, spec: StudySpec) -> bool:
-    """Whether the database already has this study.
-
-    Raises:
-        SpecError: It has another one of that name.
-    """
-    with engine.connect() as connection:
-        known = find_spec_hash(connection, spec.name)
-    if known is not None and known != spec.hash:
-        raise SpecError(
-            f"the name {spec.name!r} is already used by a study with another spec; "
-            "give this spec another name, or choose another database with --db"
-        )
-    return known is not None
-
-
-def plan_engines(spec: StudySpec, pool: WorkerPool) -> dict[str, EnginePlan]:
-    """For each workload, how it is trained on the workers of ``pool``.
-
-    Raises:
-        RefusedError: A workload cannot be trained as the spec wants it.
-    """
-    runs = (spec.design.points + 1) * len(spec.optimizers) * spec.seeds
-    return {
-        workload: pool.plan(
-            PlanRequest(
-                workload=spec.reference(workload),
-                training=spec.training_of_trial({}),
-                engine=spec.training.engine,
-                row_epochs=-(-runs * spec.epochs_of(workload) // pool.slots),
-                workers=pool.slots,
-            )
-        )
-        for workload in spec.workloads
-    }
-
-
-def create_study(
-    engine: Engine, spec: StudySpec, plans: Mapping[str, EnginePlan] | None = None, device: str = "cpu"
-) -> StudyRecord:
-    """Write the study of ``spec`` with all its trials, and the plans for ``device``; its driver makes missing ones.
-
-    Raises:
-        SpecError: Optuna already has a study of one of the names.
-    """
-    trials = plan_trials(spec)
-    with engine.begin() as connection:
-        study_id = writes.create_study(connection, spec, trials, describe_environment())
-        for workload, plan in (plans or {}).items():
-            writes.store_plan(connection, study_id, workload, plan, device)
-        return find_study(connection, spec.name)
-
-
 class Driver:
     """Runs what is missing of one study.
 
@@ -167,6 +111,7 @@ class Driver:
             InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
             StudyBusyError: Another process runs the study; nothing was changed.
         """
+        self._plans = self._find_plans()
         trials, pending = self._prepare()
         self._progress = self._initial_progress(trials, pending)
         try:
@@ -184,8 +129,26 @@ class Driver:
                 f"interrupted: {ended} of {total} trials of study {self._study.name!r} are finished and kept; "
                 f"run the rest with: adai-study resume {self._study.name}"
             ) from None
+        except Exception:
+            # What went wrong is told by the caller; the study must not seem to run. A database that is gone cannot be
+            # told so.
+            with contextlib.suppress(SQLAlchemyError):
+                self._release()
+            raise
         with self._engine.begin() as connection:
             writes.release_study(connection, self._study.id, "completed")
+
+    def _find_plans(self) -> dict[str, EnginePlan]:
+        """The study's plans; made and stored now if it is from before there were any."""
+        with self._engine.connect() as connection:
+            plans = read_plans(connection, self._study.id)
+        if set(self._spec.workloads) <= set(plans):
+            return plans
+        plans = plan_engines(self._spec, self._pool)
+        with self._engine.begin() as connection:
+            for workload, plan in plans.items():
+                writes.store_plan(connection, self._study.id, workload, plan, self._pool.device)
+        return plans
 
     def _prepare(self) -> tuple[list[TrialRecord], set[int]]:
         """Find what is missing, free what a dead driver held, and say that the study runs.
@@ -199,12 +162,6 @@ class Driver:
             writes.reconcile_study(connection, self._study.id, pending)
             self._run_ids = read_run_ids(connection, self._study.id)
             trials = read_trials(connection, self._study.id)
-            self._plans = read_plans(connection, self._study.id)
-        if set(self._plans) < set(self._spec.workloads):  # a study from before there were plans
-            self._plans = plan_engines(self._spec, self._pool)
-            with self._engine.begin() as connection:
-                for workload, plan in self._plans.items():
-                    writes.store_plan(connection, self._study.id, workload, plan, self._pool.device)
         missing = {trial.id for trial in pending}
         self._queue: deque[tuple[list[TrialRecord], int]] = deque((batch, 1) for batch in self._pack(trials, missing))
         return trials, missing

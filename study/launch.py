@@ -11,7 +11,8 @@ from typing import Literal, NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.driver import Driver, check_name, create_study, plan_engines
+from study.creation import check_name, create_study, plan_engines
+from study.driver import Driver
 from study.errors import DatabaseError, FailedTrialsError, OutputError
 from study.progress import make_display
 from study.report.render import build_report, check_output, write_report

@@ -15,6 +15,9 @@ from study.training import INTEGER_AXES, TRAINING_AXES, Strict, TrainingSpec
 from workers.messages import Objective, Training, WorkloadReference
 from workers.workloads import Workload, get_workload, list_workloads, read_workloads
 
+#: Context of validation: the spec comes from the database. It was checked when it was stored, and its workloads need
+#: not be installed where it is only looked at; no code of workload files runs.
+STORED = "stored"
 #: Not in the hash where they are empty.
 _LATER_FIELDS = ("workload_files",)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -214,15 +217,21 @@ class StudySpec(Strict):
     @field_validator("workloads")
     @classmethod
     def _check_workloads(cls, workloads: list[str], info: ValidationInfo) -> list[str]:
-        own = [name for text in info.data.get("workload_files", {}).values() for name in read_workloads(text)]
+        _check_unique("workload", workloads)
+        if info.context == STORED:
+            return workloads
+        own = [
+            name for file, text in info.data.get("workload_files", {}).items() for name in read_workloads(text, file)
+        ]
         _check_unique("workload of the workload files", own)
         for workload in workloads:
             _check_known("workload", workload, [*list_workloads(), *own])
-        _check_unique("workload", workloads)
         return workloads
 
     @model_validator(mode="after")
-    def _check_training(self) -> Self:
+    def _check_training(self, info: ValidationInfo) -> Self:
+        if info.context == STORED:
+            return self
         for name in self.workloads:
             workload = self.workload(name)
             if workload.error is None and self.objective == "val_error":
@@ -231,6 +240,13 @@ class StudySpec(Strict):
             for axis, kind in (("noise_rate", "label_noise"), ("imbalance_ratio", "imbalance")):
                 if axis in optimizer.axes and getattr(self.training, kind) == "none":
                     raise ValueError(f"the axis {axis} of {optimizer.name} needs {kind} in [training]; set its kind")
+        for axis, kind in (("noise_rate", "label_noise"), ("imbalance_ratio", "imbalance")):
+            given = axis in self.training.model_fields_set or any(axis in o.axes for o in self.optimizers)
+            if getattr(self.training, kind) != "none" and not given:
+                raise ValueError(
+                    f'{kind} = "{getattr(self.training, kind)}" does nothing without {axis}; set it in [training], or '
+                    "make it an axis"
+                )
         return self
 
     @field_validator("optimizers")
@@ -278,7 +294,7 @@ class StudySpec(Strict):
 
     def epochs_of_trial(self, workload: str, hyperparameters: Mapping[str, float]) -> int:
         """The budget of one trial: its own where epochs are an axis."""
-        return int(hyperparameters.get("epochs", self.epochs_of(workload)))
+        return int(hyperparameters["epochs"]) if "epochs" in hyperparameters else self.epochs_of(workload)
 
     def training_of_trial(self, hyperparameters: Mapping[str, float]) -> Training:
         """How the runs of one trial are trained."""

@@ -49,9 +49,14 @@ def parse_spec(text: str, *, source: str, folder: Path = Path()) -> StudySpec:
     # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{source}: is not valid TOML: {error}") from error
-    files = content.get("workload_files")
-    if isinstance(files, list):
-        content["workload_files"] = {str(name): _read_workload_file(folder, name, source) for name in files}
+    files = content.get("workload_files", [])
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise SpecError(
+            f"{source}: is not a study spec:\n  workload_files: must be a list of paths of Python files, such as "
+            f'["my_workload.py"], not {files!r:.60}'
+        )
+    if "workload_files" in content:
+        content["workload_files"] = {name: _read_workload_file(folder, name, source) for name in files}
     return _validate(content, source=source)
 
 
@@ -79,6 +84,9 @@ def limit_train_of(spec: StudySpec, examples: int) -> StudySpec:
     Raises:
         SpecError: The number is not allowed.
     """
+    varied = [optimizer.name for optimizer in spec.optimizers if "limit_train" in optimizer.axes]
+    if varied:
+        raise SpecError(f"--limit-train: limit_train is an axis of {', '.join(varied)}; leave one of the two out")
     content = spec.model_dump(mode="json")
     content["training"]["limit_train"] = examples
     return _validate(content, source="--limit-train")
@@ -89,8 +97,13 @@ def _describe(problem: Any) -> str:
     location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
         allowed = list(_model_at(problem["loc"][:-1]).model_fields)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        key = str(problem["loc"][-1])
+        near = difflib.get_close_matches(key, allowed, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        if key in TrainingSpec.model_fields and len(problem["loc"]) == 1:
+            hint = "it belongs under [training]; "
+        elif key in StudySpec.model_fields and problem["loc"][0] == "training":
+            hint = "it belongs to the top of the spec; "
         return f"{location}: unknown key; {hint}allowed: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{location}: is missing"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from workers.dropout import dropout_key, dropout_keys
 from workers.engines import StepData
+from workers.global_generators import GeneratorStates
 from workers.messages import TrialBatch
 from workers.random import Purpose, permutation, random_words
 from workers.workloads import Dataset, Workload
@@ -25,6 +26,9 @@ class Feed:
         data: Where the rows are.
         model: Tells whether there is dropout.
         batch: Its study seed keys the randomness.
+
+    Raises:
+        TypeError: The augmentation has randomness of its own, beside the words that it is given.
     """
 
     def __init__(self, workload: Workload, data: Dataset, model: nn.Module, batch: TrialBatch) -> None:
@@ -34,6 +38,7 @@ class Feed:
         self._has_dropout = bool(dropout_keys(model))
         #: Steps in an epoch; the last may have a smaller batch.
         self.steps = -(-len(data.train.labels) // workload.batch_size)
+        self._check_augmentation()
 
     def epoch(self, epoch: int, seed_of_row: Sequence[int]) -> Iterator[StepData]:
         """The steps of an epoch.
@@ -76,6 +81,27 @@ class Feed:
         if self._workload.augment is None or words is None:
             return inputs
         return self._workload.augment(inputs, words[examples])
+
+    def _check_augmentation(self) -> None:
+        """Twice the same words, on the CPU, whose generator is watched: what draws there draws everywhere."""
+        words = self._augmentation_words(0, 1)
+        if self._workload.augment is None or words is None:
+            return
+        size = self._workload.batch_size
+        inputs, words = self._train.inputs[:size].cpu(), words[:size].cpu()
+        before = GeneratorStates.read()
+        try:
+            images = [self._workload.augment(inputs.clone(), words.clone()) for _ in range(2)]
+            moved = before.moved()
+        finally:
+            before.restore()
+        if moved or not torch.equal(images[0].nan_to_num(), images[1].nan_to_num()):
+            raise TypeError(
+                f"augment of workload {self._workload.name!r} "
+                + (f"draws from the global generator of {', '.join(moved)}" if moved else "changes from call to call")
+                + ": its runs would depend on their company; take all randomness from the words that augment is given "
+                "as its second argument, one random 64-bit number (int64) per example"
+            )
 
     def _dropout_keys(self, seeds: Sequence[int], step: int) -> list[Tensor] | None:
         if not self._has_dropout:

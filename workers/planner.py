@@ -19,6 +19,7 @@ from workers.feed import Feed
 from workers.memory import is_out_of_memory, read_available_memory, read_peak_memory, start_peak_memory
 from workers.messages import EngineName, EnginePlan, Training, TrialBatch, WorkloadReference
 from workers.preparation import compile_key, prepare_data, prepare_workload
+from workers.rehearsal import rehearse
 
 #: Rows of a looped batch: more gain nothing, fewer spread better over workers.
 LOOPED_ROWS = 12
@@ -70,7 +71,7 @@ class _Speed:
 
 
 def plan_engine(request: PlanRequest, *, device: str) -> EnginePlan:
-    """The engine and the largest batch for ``request`` on ``device``.
+    """The engine and the largest batch for ``request`` on ``device``, after every part of the workload ran once.
 
     Args:
         request: What is to be trained.
@@ -81,8 +82,10 @@ def plan_engine(request: PlanRequest, *, device: str) -> EnginePlan:
         ValueError: The workload, its data, or its model is not usable.
         KeyError: There is no such workload or schedule.
         MissingDataError: The workload's data is not on this machine.
+        Exception: Whatever the workload's own code raises; which part of it did is said in a note.
     """
     place = torch.device(device)
+    rehearse(request.workload, request.training, place)
     if request.engine in ("looped", "looped-compiled"):
         trial = _Trial(request, place, request.engine, rows=1)
         rows = trial.limit_rows(LOOPED_ROWS)

@@ -12,9 +12,9 @@ import torch
 from workers.checkpoints import read_interval
 from workers.memory import is_out_of_memory
 from workers.messages import BatchFailed, EnginePlan, PoolEvent, Termination, TrialBatch, WorkloadReference
-from workers.planner import LOOPED_ROWS, PlanRequest, plan_engine
+from workers.planner import PlanRequest, plan_engine
 from workers.trainer import train_batch
-from workers.workloads import check_data
+from workers.workloads import MissingDataError, check_data
 
 
 class RefusedError(ValueError):
@@ -80,6 +80,7 @@ class WorkerPool(Protocol):
 
         Raises:
             RefusedError: The workload cannot be trained in this way.
+            MissingDataError: Its data is not there.
         """
         ...
 
@@ -108,20 +109,37 @@ def train_and_report(batch: TrialBatch, worker: str, device: str) -> Iterator[Po
         yield BatchFailed(batch.batch_id, termination, traceback.format_exc())
 
 
-def plan_or_postpone(request: PlanRequest, device: str) -> EnginePlan:
-    """The plan; if the workload raises something of its own, a cautious one, and training will record the failure.
+def plan_or_refuse(request: PlanRequest, device: str) -> EnginePlan:
+    """The plan; whatever the workload raises while it is made would fail every trial.
 
     Raises:
         RefusedError: The workload cannot be trained in this way.
+        MissingDataError: Its data is not there.
     """
     try:
         read_interval()
         return plan_engine(request, device=device)
-    except (TypeError, ValueError, KeyError) as error:
-        raise RefusedError(f"workload {request.workload.name!r} cannot be trained like this: {error}") from error
+    except MissingDataError:
+        raise
     # A workload is a user's code and may raise anything.
-    except Exception as error:
-        return EnginePlan(request.engine, LOOPED_ROWS, f"not measured: {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        raise RefusedError(_why_refused(request, error, device)) from error
+
+
+def _why_refused(request: PlanRequest, error: BaseException, device: str) -> str:
+    name, kind = request.workload.name, type(error).__name__
+    phase = ", ".join(getattr(error, "__notes__", ()))
+    if is_out_of_memory(error):
+        return (
+            f"not even one run of workload {name!r} fits into the memory of {device} "
+            f"({f'{phase}: ' if phase else ''}{kind}: {error}); use a smaller batch_size, less data, a smaller model, "
+            "or more memory"
+        )
+    if phase:
+        return f"workload {name!r} cannot be trained like this: {phase}: {kind}: {error}; mend the workload"
+    # Our own refusals are of these kinds, and say all.
+    said = str(error) if isinstance(error, TypeError | ValueError | KeyError) else f"{kind}: {error}"
+    return f"workload {name!r} cannot be trained like this: {said}"
 
 
 class InlinePool:
@@ -142,7 +160,7 @@ class InlinePool:
 
     def plan(self, request: PlanRequest) -> EnginePlan:
         """See :class:`WorkerPool`."""
-        return plan_or_postpone(request, self._settings.device)
+        return plan_or_refuse(request, self._settings.device)
 
     def submit(self, batch: TrialBatch) -> None:
         """See :class:`WorkerPool`."""

@@ -1,21 +1,63 @@
 """What a trial batch trains: the workload as the batch wants it, and its data where the rows are."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
 
-from adai.schedules import get_schedule
+from adai.schedules import Schedule, get_schedule
 from workers.messages import Training, WorkloadReference
 from workers.workloads import CrossEntropy, Dataset, Split, Workload, get_workload
 from workers.workloads.corruption import DataOptions, corrupt
+from workers.workloads.datasets import load_checked
+
+
+@contextlib.contextmanager
+def during(phase: str) -> Iterator[None]:
+    """Add to an error that is raised inside, as a note, which part of a workload was running."""
+    try:
+        yield
+    # A workload is a user's code and may raise anything.
+    except (Exception, SystemExit) as error:
+        error.add_note(phase)
+        raise
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckedSchedule:
+    """A workload's schedule that raises ValueError instead of giving a factor that no learning rate can have.
+
+    Attributes:
+        workload: Name of the workload.
+        schedule: From progress in [0, 1] to the factor.
+    """
+
+    workload: str
+    schedule: Schedule
+
+    def __call__(self, progress: float) -> float:
+        """The factor, finite and not negative."""
+        with during("schedule"):
+            factor = self.schedule(progress)
+        try:
+            number = float(factor)
+        except (TypeError, ValueError, RuntimeError):
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise ValueError(
+                f"the schedule of workload {self.workload!r} gives {factor!r} at progress {progress:.6g}; the factor "
+                "of the learning rate must be a finite number of at least 0 for every progress from 0 to 1: mend it"
+            )
+        return number
 
 
 def prepare_workload(reference: WorkloadReference, training: Training) -> Workload:
-    """The workload with the batch size, schedule, label smoothing and target of ``training``.
+    """The workload with the batch size, schedule, label smoothing and target of ``training``; its schedule is checked.
 
     Raises:
         KeyError: Unknown workload or schedule.
@@ -23,10 +65,11 @@ def prepare_workload(reference: WorkloadReference, training: Training) -> Worklo
     """
     workload = get_workload(reference)
     changes: dict[str, object] = {}
+    schedule = workload.schedule
     if training.batch_size is not None:
         changes["batch_size"] = training.batch_size
     if training.schedule is not None:
-        changes["schedule"] = get_schedule(training.schedule)
+        schedule = get_schedule(training.schedule)
     if training.target_error is not None:
         changes["target_error"] = training.target_error
     if training.label_smoothing:
@@ -36,6 +79,7 @@ def prepare_workload(reference: WorkloadReference, training: Training) -> Worklo
                 f"{training.label_smoothing:g} means nothing there; leave it out"
             )
         changes["loss"] = CrossEntropy(training.label_smoothing)
+    changes["schedule"] = CheckedSchedule(workload.name, schedule)
     return dataclasses.replace(workload, **changes)  # type: ignore[arg-type]
 
 
@@ -46,6 +90,7 @@ def prepare_data(
 
     Raises:
         MissingDataError: It is not on this machine.
+        TypeError: Loading it draws from a global random generator, or gives no Dataset.
         ValueError: An option is out of its range, or means nothing for this data.
     """
     return _prepare_data(reference, tuple(sorted(options.items())), device, dtype)
@@ -58,7 +103,9 @@ def _prepare_data(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Dataset:
-    data = get_workload(reference).load_data()
+    workload = get_workload(reference)
+    with during("load_data"):
+        data = load_checked(workload)
     if options:
         data = corrupt(data, DataOptions(**dict(options)))  # type: ignore[arg-type]
     train, validation, test = (

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from workers.curvature import measure_curvature
+from workers.curvature import THOROUGH, CurvatureSettings, measure_curvature
 from workers.engines import RowLayout, Rows
 from workers.loss_slices import loss_slice
 from workers.messages import CurvatureRequest
@@ -29,6 +29,7 @@ def measure_rows(
     study_seed: int,
     seeds: Sequence[int],
     epoch: int,
+    settings: CurvatureSettings = THOROUGH,
 ) -> list[Measured]:
     """Curvature of each row, and a loss slice if asked for: the training loss, unsmoothed and not augmented.
 
@@ -41,6 +42,7 @@ def measure_rows(
         study_seed: Keys the probes.
         seeds: Seed index of each row.
         epoch: Names the measurement.
+        settings: How exactly to measure.
     """
     if not seeds:
         return []
@@ -53,7 +55,7 @@ def measure_rows(
     for row, seed in enumerate(seeds):
         parameters = {name: view[row] for name, view in views.items()}
         run = (model, parameters, rows.buffers[row], inputs, labels, loss)
-        curvature = measure_curvature(*run, study_seed=study_seed, seed=seed, step=epoch)
+        curvature = measure_curvature(*run, study_seed=study_seed, seed=seed, step=epoch, settings=settings)
         values: Measured = dict(dataclasses.asdict(curvature))
         if request.slice_points:
             alphas = np.linspace(-1.0, 1.0, request.slice_points).tolist()

@@ -18,7 +18,7 @@ from workers.messages import (
     WorkloadReference,
 )
 from workers.planner import PlanRequest
-from workers.pool import RefusedError, WorkerSettings, plan_or_postpone, train_and_report
+from workers.pool import RefusedError, WorkerSettings, plan_or_refuse, train_and_report
 from workers.workloads import MissingDataError, check_data
 
 #: Ray's smallest object store; epoch metrics are a few kilobytes.
@@ -48,12 +48,13 @@ class _Worker:
             return str(error)
         return ""
 
-    def plan(self, request: PlanRequest) -> EnginePlan | str:
+    def plan(self, request: PlanRequest) -> EnginePlan | RefusedError | MissingDataError:
         """The plan, or why there is none."""
         try:
-            return plan_or_postpone(request, self._device)
-        except RefusedError as error:
-            return str(error)
+            return plan_or_refuse(request, self._device)
+        except (RefusedError, MissingDataError) as error:
+            # Only the sentence travels: what caused it may be of a class that the driver does not have.
+            return type(error)(str(error))
 
     def train(self, batch: TrialBatch) -> Iterator[PoolEvent]:
         """Stream the events of ``batch``."""
@@ -138,8 +139,8 @@ class RayPool:
     def plan(self, request: PlanRequest) -> EnginePlan:
         """See :class:`workers.pool.WorkerPool`."""
         answer = self._ray.get(self._idle[0][1].plan.remote(request))
-        if isinstance(answer, str):
-            raise RefusedError(answer)
+        if isinstance(answer, Exception):
+            raise answer
         return EnginePlan(answer.engine, answer.max_rows, answer.reason)
 
     def check_workload(self, workload: WorkloadReference) -> None:

@@ -3,6 +3,7 @@
 Shapes: ``T`` rows still training, ``P`` parameters, ``B`` batch, ``N`` training examples.
 """
 
+import math
 import os
 import platform
 import time
@@ -50,6 +51,7 @@ def train_batch(
     Raises:
         KeyError: Unknown workload, optimizer or schedule.
         TypeError: The engine cannot train the workload.
+        ValueError: The schedule gives a factor that is negative or not finite.
         MissingDataError: The workload's data is not on this machine.
     """
     place = torch.device(device)
@@ -141,11 +143,13 @@ class _Training:
         val_loss, val_error = val_loss_T.tolist(), val_error_T.tolist()
         seconds = (time.perf_counter() - started) / len(self.rows)
         self.seconds += seconds
+        judged = val_error if self.batch.objective == "val_error" else val_loss
         self.reasons = [
             divergence_reason(train, val, self.workload.loss_ceiling)
-            for train, val in zip(train_loss, val_loss, strict=True)
+            # A finite loss beside an error that is none: nothing could be compared with such an objective.
+            or ("validation error became nan" if math.isnan(value) else "")
+            for train, val, value in zip(train_loss, val_loss, judged, strict=True)
         ]
-        judged = val_error if self.batch.objective == "val_error" else val_loss
         metrics = EpochMetrics(
             batch_id=self.batch.batch_id,
             epoch=self.epoch,
@@ -263,8 +267,9 @@ class _Training:
         """Make the outcome of the row at ``position`` of the last epoch's metrics."""
         metrics = self.history[-1]
         run_id = metrics.run_ids[position]
-        steps, seconds = self.reached.get(run_id, (None, None))
         diverged = termination is Termination.DIVERGED
+        # What a run reached before it diverged it did not keep.
+        steps, seconds = (None, None) if diverged else self.reached.get(run_id, (None, None))
         # "not lower" rather than "higher or equal", so that NaN counts as chance level.
         at_chance = diverged or not metrics.val_loss[position] < self.workload.chance_level("val_loss", self.data)
         self.outcomes[run_id] = RunOutcome(

@@ -11,6 +11,7 @@ from study.errors import OutputError
 from study.report.robustness import RobustnessTable, Share
 from study.report.trials import summarize_trials
 from study.storage.records import RunRecord, StudyRecord, TrialRecord
+from workers.workloads import WorkloadSourceError
 
 TableFormat = Literal["csv", "parquet", "json"]
 
@@ -67,7 +68,7 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
             "seed": run.seed,
             "termination": None if run.termination is None else run.termination.name.lower(),
             "reason": run.reason,
-            "budget": study.spec.epochs_of_trial(run.trial.workload, run.trial.hyperparameters),
+            "budget": _budget(study, run.trial),
             "epochs": run.epochs,
             "objective": run.objective,
             "at_chance": run.at_chance,
@@ -87,6 +88,14 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         for run in runs
     ]
     return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys(names, pl.Float64) | _RUN_TYPES)
+
+
+def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
+    """Epochs that a trial was given; None where only its workload said so, and that is not usable here any more."""
+    try:
+        return study.spec.epochs_of_trial(trial.workload, trial.hyperparameters)
+    except (KeyError, WorkloadSourceError):
+        return None
 
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:

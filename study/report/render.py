@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from sqlalchemy import Engine
 
-from study.errors import OutputError, StudyError
+from study.errors import FailedTrialsError, OutputError, StudyError
 from study.provenance import describe_environment
 from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
@@ -23,6 +23,7 @@ from study.spec import OptimizerSpec, StudySpec
 from study.storage.records import RunRecord, StudyRecord, find_study, read_curvature, read_failures, read_runs
 from study.training import TRAINING_AXES
 from workers.messages import Termination
+from workers.workloads import Workload, WorkloadSourceError
 
 MANIFEST = "manifest.json"
 _MARKER = "adai-study report"
@@ -75,6 +76,13 @@ def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
         curvature = list(read_curvature(connection, study.id))
     summaries = summarize_trials(runs)
     if not summaries:
+        if failures:
+            *_, error = failures[-1]
+            last = (error.strip().splitlines() or ["unknown"])[-1]
+            raise FailedTrialsError(
+                f"no trial of study {name!r} has a result, so there is nothing to report: {len(failures)} attempts "
+                f"failed, the last with: {last}\nsee all with: adai-study status {name}"
+            )
         raise StudyError(
             f"no trial of study {name!r} has finished, so there is nothing to report; "
             f"run it with: adai-study resume {name}"
@@ -233,19 +241,34 @@ def _templates() -> jinja2.Environment:
     environment.filters["number"] = _format_number
     environment.filters["setting"] = _format_setting
     environment.globals["figure_name"] = _figure_name
-    environment.globals["describe_budget"] = _describe_budget
+    environment.globals["describe_training"] = _describe_training
+    environment.globals["find_workload"] = _find_workload
     environment.globals["describe_default"] = _describe_default
     return environment
 
 
-def _describe_budget(spec: StudySpec, workload: str) -> str:
-    """Epochs and batch size, and whose trials have their own."""
-    batch_size = spec.training.batch_size or spec.workload(workload).batch_size
-    parts = []
-    for name, text in (("epochs", f"{spec.epochs_of(workload)} epochs"), ("batch_size", f"batch size {batch_size}")):
+def _find_workload(spec: StudySpec, name: str) -> Workload | None:
+    """The workload's definition; None where it came from a file or package that is not usable here any more."""
+    try:
+        return spec.workload(name)
+    except (KeyError, WorkloadSourceError):
+        return None
+
+
+def _describe_training(spec: StudySpec, workload: str) -> str:
+    """Epochs, batch size and everything else that is not the workload's own, and whose trials have their own."""
+    defined = _find_workload(spec, workload)
+    parts = {
+        "epochs": f"{spec.epochs or (defined.epochs if defined else _UNKNOWN)} epochs",
+        "batch_size": f"batch size {spec.training.batch_size or (defined.batch_size if defined else _UNKNOWN)}",
+    }
+    changed = spec.training.model_dump(exclude_defaults=True)
+    parts |= {name: f"{name} = {value}" for name, value in changed.items() if name != "batch_size"}
+    for name in TRAINING_AXES:
         varied = [optimizer.title for optimizer in spec.optimizers if name in optimizer.axes]
-        parts.append(f"{text} (an axis of {', '.join(varied)})" if varied else text)
-    return ", ".join(parts)
+        if varied:
+            parts[name] = f"{parts.get(name, name)} (an axis of {', '.join(varied)})"
+    return ", ".join(parts.values())
 
 
 def _describe_default(optimizer: OptimizerSpec, name: str) -> tuple[str, str]:

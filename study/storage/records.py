@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from study.errors import DatabaseError, UnknownStudyError
-from study.spec import StudySpec
+from study.spec import STORED, StudySpec
 from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
 from workers.messages import EnginePlan, Termination
 
@@ -110,7 +110,7 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
         known = f"there are {', '.join(names)}" if names else "it holds none; run one with `adai-study run SPEC`"
         raise UnknownStudyError(f"no study is called {name!r} in this database; {known}")
     try:
-        spec = StudySpec.model_validate(row.spec)
+        spec = StudySpec.model_validate(row.spec, context=STORED)
     except ValueError as error:
         raise DatabaseError(f"the stored spec of study {name!r} cannot be read by this version: {error}") from error
     return StudyRecord(row.id, row.name, spec, row.state, row.created_at, row.finished_at, row.details)

@@ -1,6 +1,7 @@
 """The command: every mistake as a user makes it."""
 
 import dataclasses
+import itertools
 import shutil
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 import torch
 from tests_support import SMALL_SPEC, Command, comparable_tables, fails, run_words
+from torch.nn.functional import cross_entropy
 
 import workers.workloads.registry
 from study.storage.engine import create_database, open_database
@@ -174,10 +176,15 @@ def test_missing_data_is_refused_before_anything_is_written(
 def test_failed_trials_fail_the_command_each_time_and_the_report_is_written(
     command: Command, spec_file: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(_: object) -> torch.nn.Module:
-        raise RuntimeError("no model today")
+    steps = itertools.count()
 
-    broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", build_model=explode)
+    def explode(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Not while the study is planned: that would be refused."""
+        if next(steps) > 200:
+            raise RuntimeError("no model today")
+        return cross_entropy(logits, labels)
+
+    broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", loss=explode)
     monkeypatch.setitem(workers.workloads.registry._SHIPPED, "broken", broken)
     spec_file.write_text(SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "broken"]'))
     for _ in range(2):

@@ -13,8 +13,10 @@ import torch
 from sqlalchemy import Engine
 from tests_support import SMALL_SPEC, comparable_tables, ray_workers
 
+import workers.trainer
 import workers.workloads.registry
-from study.driver import Driver, Progress, create_study
+from study.creation import create_study
+from study.driver import Driver, Progress
 from study.errors import InterruptedStudyError
 from study.spec import StudySpec
 from study.spec_file import parse_spec
@@ -210,7 +212,8 @@ def test_a_workload_that_raises_fails_its_trials_and_not_the_others(
     content = SMALL.model_dump() | {"workloads": ["broken", "digits-logistic"], "name": "half"}
     spec = StudySpec.model_validate(content)
     with create_database(database_url) as engine:
-        study = create_study(engine, spec)
+        # Planning would refuse it: this is what happens when it explodes later.
+        study = create_study(engine, spec, {name: EnginePlan("looped", 24, "") for name in spec.workloads})
         drive(engine, "half")
         assert optuna_states(engine) == {"COMPLETE": 10, "FAIL": 10}
         with engine.connect() as connection:
@@ -248,3 +251,39 @@ def test_the_number_of_queries_of_a_status_does_not_grow_with_the_study(database
                 read_progress(connection, name)
                 counts.append(len(statements))
     assert counts == [1, 1]
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(
+    database_url: str, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out while more than 24 runs train together."""
+    make = workers.trainer.initial_rows
+
+    def scarce(*arguments: Any, seeds: list[int], **others: Any) -> Any:
+        if len(seeds) > 24:
+            raise MemoryError(f"no room for {len(seeds)} rows")
+        return make(*arguments, seeds=seeds, **others)
+
+    monkeypatch.setattr(workers.trainer, "initial_rows", scarce)
+    with create_database(database_url) as engine:
+        create_study(engine, MANY, {"digits-logistic": EnginePlan("stacked", 1000, "so that all trials are one batch")})
+        drive(engine, "many")
+        assert comparable_tables(engine) == undisturbed
+        with engine.connect() as connection:
+            attempts = connection.execute(sa.text("SELECT termination, runs FROM adai_attempts ORDER BY id")).all()
+    assert ("OUT_OF_MEMORY", 60) in [tuple(row) for row in attempts]
+    assert max(runs for termination, runs in attempts if termination == "COMPLETED") <= 24
+
+
+def test_a_study_that_fails_outside_of_its_batches_does_not_seem_to_run(database_url: str) -> None:
+    def fail(_: Progress) -> None:
+        raise OSError("the terminal is gone")
+
+    with create_database(database_url) as engine:
+        create_study(engine, SMALL)
+        with pytest.raises(OSError, match="terminal"):
+            drive(engine, "small", fail)
+        with engine.connect() as connection:
+            assert find_study(connection, "small").state == "interrupted"
+        drive(engine, "small")
+        assert optuna_states(engine) == {"COMPLETE": 10}

@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 from tests_support import SMALL_SPEC
 
-from study.driver import Driver, create_study
+from study.creation import create_study
+from study.driver import Driver
 from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage import optuna_storage

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from tests_support import run_words
 
 from study.cli import main
-from study.driver import create_study
+from study.creation import create_study
 from study.errors import OutputError, StudyError
 from study.report.export import epochs_frame, runs_frame, trials_frame, write_table
 from study.report.figures import axis_ticks, draw_landscape, draw_overview
@@ -282,9 +282,10 @@ def test_a_study_with_curvature_has_a_table_of_it(measured: tuple[sqlite3.Connec
 
 def test_the_report_says_which_optimizers_vary_the_training(measured: tuple[sqlite3.Connection, Path]) -> None:
     page = (measured[1] / "report.html").read_text()
-    assert "2 epochs (an axis of SGD with momentum), batch size 64 (an axis of SGD with momentum)." in page
     for text in (page, (measured[1] / "report.md").read_text()):
-        assert "label_smoothing" in text
+        assert "2 epochs (an axis of SGD with momentum), batch size 64 (an axis of SGD with momentum), " in text
+        assert "target_error = " in text
+        assert "label_smoothing (an axis of SGD with momentum)" in text
         assert "Undefined" not in text
         assert "None" not in text
 

@@ -56,6 +56,21 @@ class _OtherwiseWhenCompiled(nn.Module):
         return features * 1.5 if torch.compiler.is_compiling() else features
 
 
+class _Assigning(nn.Module):
+    """Subtracts a running mean, which it puts into the place of the one before."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(5))
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * features.detach().mean(0)
+        return features - self.mean
+
+
 def _cnn() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
@@ -103,4 +118,5 @@ augmented = _make("augmented", _mlp, augment=crop_and_flip)
 recurrent = _make("recurrent", _Recurrent, _load_words)
 hidden_dropout = _make("hidden-dropout", lambda: _mlp(_HiddenDropout))
 frozen = _make("frozen", _frozen)
+assigning = _make("assigning", lambda: _mlp(_Assigning))
 otherwise_when_compiled = _make("otherwise-when-compiled", lambda: _mlp(_OtherwiseWhenCompiled))

@@ -3,6 +3,7 @@
 One model is compiled to be used, one to be refused, and one in another process from the compiler's cache.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -164,3 +165,26 @@ def test_hidden_randomness_is_refused_before_anything_is_compiled() -> None:
     with pytest.raises(TypeError, match="draws from a global random generator"):
         train(make_batch("sgd", workload="small-hidden-dropout", engine="looped-compiled"))
     assert counters["stats"]["unique_graphs"] == graphs
+
+
+@needs_compiler
+def test_compiled_steps_keep_buffers_that_the_model_assigns() -> None:
+    batch = make_batch("sgd", workload="small-assigning", seeds=(0, 3), engine="looped-compiled")
+    epochs, finished = train(batch, torch.float64)
+    assert finished.placement.engine.startswith("looped-compiled")
+    eager, _ = train(dataclasses.replace(batch, engine="looped"), torch.float64)
+    for ours, theirs in zip(epochs, eager, strict=True):
+        assert ours.val_loss == pytest.approx(theirs.val_loss, rel=1e-12)
+    assert len(set(epochs[-1].val_loss)) == 2
+
+
+def test_gradients_are_compared_where_they_are_numbers() -> None:
+    compare = workers.engines.compiling._compare
+    loss, nan = torch.tensor(1.0), torch.nan
+    compare(loss * nan, loss * nan, [torch.tensor([nan, 2.0])], [torch.tensor([nan, 2.0])])
+    compare(
+        loss, loss, [torch.tensor([torch.inf, 2.0]), torch.zeros(0)], [torch.tensor([torch.inf, 2.0]), torch.zeros(0)]
+    )
+    for other in ([nan, 2.1], [1.0, 2.0], [nan, nan], [nan, torch.inf]):
+        with pytest.raises(workers.engines.compiling.CompilingFailedError, match="differs from the eager one"):
+            compare(loss, loss, [torch.tensor([nan, 2.0])], [torch.tensor(other)])

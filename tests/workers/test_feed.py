@@ -1,6 +1,7 @@
 """The feed: batches, augmentation, dropout and schedule of a row hang on its own seed and budget."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from adai.schedules import step
 from workers.dropout import dropout_key, replace_dropout
 from workers.engines import StepData
 from workers.feed import Feed
+from workers.global_generators import GeneratorStates
 from workers.random import Purpose, permutation, random_words
 from workers.workloads import Augmentation, Dataset, Split, Workload, get_workload
 
@@ -133,3 +135,37 @@ def test_factors_are_computed_in_float64_from_the_share_of_steps_that_are_done()
 def test_a_second_pass_over_an_epoch_is_the_same(epoch: int) -> None:
     feed = make_feed()
     assert order_of(epoch_of(feed, epoch, 1)) == order_of(epoch_of(feed, epoch, 1))
+
+
+def test_augmentation_with_randomness_of_its_own_is_refused() -> None:
+    model, generator = nn.Linear(1, 3), torch.Generator()
+    calls = itertools.count()
+
+    def draw(inputs: Tensor, _: Tensor) -> Tensor:
+        return inputs + torch.randn_like(inputs)
+
+    def draw_with_numpy(inputs: Tensor, _: Tensor) -> Tensor:
+        return inputs + np.random.rand()
+
+    def draw_from_own(inputs: Tensor, _: Tensor) -> Tensor:
+        return inputs + torch.rand(inputs.shape, generator=generator)
+
+    before = GeneratorStates.read()
+    for augment, reason in (
+        (draw, "draws from the global generator of torch"),
+        (draw_with_numpy, "draws from the global generator of numpy.random"),
+        (draw_from_own, "changes from call to call"),
+        (lambda inputs, _: inputs + next(calls), "changes from call to call"),
+    ):
+        with pytest.raises(TypeError, match=f"augment of workload 'digits-mlp' {reason}: .* words that augment is"):
+            make_feed(model, augment)
+    assert before.moved() == ()
+
+
+def test_augmentation_that_writes_into_its_inputs_leaves_the_training_set() -> None:
+    data = make_data()
+    expected = data.train.inputs.clone()
+    workload = dataclasses.replace(get_workload("digits-mlp"), batch_size=BATCH, augment=lambda x, _: x.mul_(2))
+    feed = Feed(workload, data, nn.Linear(1, 3), make_batch())
+    assert sorted(order_of(epoch_of(feed, 1, 0))) == list(range(0, 2 * EXAMPLES, 2))
+    assert torch.equal(data.train.inputs, expected)

@@ -20,10 +20,12 @@ from workers.messages import (
     EpochMetrics,
     PoolEvent,
     Termination,
+    Training,
     TrialBatch,
     WorkloadReference,
 )
-from workers.pool import InlinePool, WorkerPool
+from workers.planner import PlanRequest
+from workers.pool import InlinePool, RefusedError, WorkerPool
 from workers.ray_pool import RayPool, RayUnavailableError
 from workers.workloads import MissingDataError, get_workload
 
@@ -59,17 +61,49 @@ def comparable(events: list[PoolEvent]) -> list[str]:
     return sorted(map(repr, kept))
 
 
+#: Its error is of a class that only the worker has.
+UNBUILDABLE = PlanRequest(
+    WorkloadReference(
+        "unbuildable",
+        """
+import dataclasses
+from workers.workloads import get_workload
+
+class OutOfIdeas(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+def build(data):
+    raise OutOfIdeas("no model", "no plan")
+
+unbuildable = dataclasses.replace(get_workload("digits-mlp"), name="unbuildable", build_model=build)
+""",
+    ),
+    Training(),
+    "auto",
+    1,
+    1,
+)
+
+
 def test_ray_and_this_process_report_the_same_events_and_ray_recovers_from_a_killed_worker() -> None:
     batches = [make_batch(index) for index in range(5)]
     with InlinePool() as inline:
         for batch in batches:
             inline.submit(batch)
         expected = comparable(drain(inline, 5))
+        with pytest.raises(RefusedError) as refused_inline:
+            inline.plan(UNBUILDABLE)
     with RayPool(workers=2) as pool:
         assert pool.slots == 2
         pool.check_workload(WorkloadReference("digits-mlp"))
         with pytest.raises(MissingDataError, match="ADAI_DATA"):
             pool.check_workload(WorkloadReference("imagefolder-mlp"))
+        with pytest.raises(MissingDataError, match=r"^ADAI_DATA|ADAI_DATA is not set"):
+            pool.plan(PlanRequest(WorkloadReference("imagefolder-mlp"), Training(), "auto", 1, 2))
+        assert pool.plan(PlanRequest(WorkloadReference("digits-mlp"), Training(), "looped", 1, 2)).engine == "looped"
+        with pytest.raises(RefusedError) as refused_by_ray:
+            pool.plan(UNBUILDABLE)
         for batch in batches:
             pool.submit(batch)
         assert comparable(drain(pool, 5)) == expected
@@ -90,6 +124,11 @@ def test_ray_and_this_process_report_the_same_events_and_ray_recovers_from_a_kil
         assert again == [event for event in expected if event in again]
         assert len(again) == 6
     assert ray_workers() == {}
+    assert str(refused_by_ray.value) == str(refused_inline.value)
+    assert str(refused_inline.value) == (
+        "workload 'unbuildable' cannot be trained like this: build_model: OutOfIdeas: no model and no plan; mend the "
+        "workload"
+    )
 
 
 def test_an_error_of_a_workload_becomes_an_event_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from adai import get_rule
+from workers.curvature import THOROUGH, CurvatureSettings
 from workers.engines import RowLayout, Rows, initial_rows
 from workers.messages import BatchFinished, CurvatureRequest, EpochMetrics, Training, TrialBatch, WorkloadReference
 from workers.preparation import prepare_data
@@ -176,6 +177,21 @@ def test_a_run_has_the_same_bits_alone_and_in_company() -> None:
     together = measure(model, rows, [0, 1, 2])
     for row in range(3):
         assert measure(model, rows.select([row]), [row]) == [together[row]]
+
+
+def test_the_settings_say_how_exactly_to_measure() -> None:
+    model, rows = make_rows([0])
+    data = load()
+    train = Split(data.train.inputs.double(), data.train.labels)
+    request = CurvatureRequest(examples=EXAMPLES)
+    rough, exact = (
+        measure_rows(request, model, rows, WORKLOAD, train, study_seed=1, seeds=[0], epoch=1, settings=settings)[0]
+        for settings in (CurvatureSettings(probes=2, lanczos_steps=1), THOROUGH)
+    )
+    # One Lanczos step, the residuals of its one value twice, and the probes.
+    assert rough["hessian_vector_products"] == 1 + 2 + 2
+    assert exact["hessian_vector_products"] == measure(model, rows, [0])[0]["hessian_vector_products"] > 5
+    assert rough["loss"] == exact["loss"]
 
 
 def test_all_examples_are_used_if_there_are_fewer_than_asked_for_and_no_rows_need_none() -> None:

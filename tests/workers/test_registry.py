@@ -8,9 +8,13 @@ import traceback
 from pathlib import Path
 
 import pytest
+import torch
+from image_folders import write_class_folders
 
 from adai import get_rule
+from workers.global_generators import GeneratorStates
 from workers.messages import BatchFinished, Termination, TrialBatch, WorkloadReference
+from workers.preparation import prepare_data
 from workers.trainer import train_batch
 from workers.workloads import (
     MissingDataError,
@@ -94,6 +98,21 @@ def test_a_file_may_start_from_a_shipped_workload() -> None:
     assert (longer.name, longer.epochs) == ("longer", 99)
 
 
+def test_messages_name_the_file_and_it_is_run_once_whatever_it_is_called(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadSourceError, match=r"^workload file own\.py: defines no workload; assign a"):
+        read_workloads("y = 1\n", "own.py")
+    with pytest.raises(WorkloadSourceError, match=r"^workload file own\.py: raises OSError in line 1: lost; mend it"):
+        read_workloads("raise OSError('lost')\n", "own.py")
+    with pytest.raises(WorkloadSourceError, match=r"^the workload file defines no workload"):
+        read_workloads("y = 1\n")
+    source = BEGINNING + (
+        f"with open({str(tmp_path / 'trace')!r}, 'a') as file:\n    file.write('x')\nmine = make('mine')\n"
+    )
+    assert read_workloads(source, "own.py")["mine"] is read_workloads(source, "other.py")["mine"]
+    assert get_workload(WorkloadReference("mine", source)) is read_workloads(source, "own.py")["mine"]
+    assert (tmp_path / "trace").read_text() == "x"
+
+
 @pytest.mark.parametrize("start", ["\ufeff", "# -*- coding: utf-8 -*-\n"])
 def test_editors_marks_at_the_start_of_a_file_do_no_harm(start: str) -> None:
     assert list(read_workloads(start + BEGINNING + "mine = make('mine')\n")) == ["mine"]
@@ -172,7 +191,97 @@ def test_data_that_does_not_load_is_missing_whatever_went_wrong() -> None:
         check("pass")
     with pytest.raises(MissingDataError, match="cannot be loaded: ValueError: a Split has 2 inputs and 3 labels"):
         check("return Split(torch.ones(2, 1), torch.ones(3))")
+    with pytest.raises(
+        MissingDataError, match=r"TypeError: load_data of workload 'mine' draws .* \(torch\): each worker"
+    ):
+        check("return Split(torch.randn(2, 1), torch.ones(2))")
     check("return load_data()")
+
+
+DRAWING = {
+    "torch": "torch.randn(4, 4)",
+    "numpy.random": "torch.from_numpy(__import__('numpy').random.rand(4, 4))",
+    "random": "torch.eye(4) * __import__('random').random()",
+}
+
+
+@pytest.mark.parametrize("generator", DRAWING)
+def test_data_that_hangs_on_a_global_generator_is_refused_and_the_generator_put_back(generator: str) -> None:
+    source = BEGINNING + (
+        f"def load():\n    part = Split({DRAWING[generator]}, torch.tensor([0, 1, 0, 1]))\n"
+        "    return Dataset(part, part, part, classes=2)\n\nmine = make('mine', load)\n"
+    )
+    reference = WorkloadReference("mine", source)
+    before = GeneratorStates.read()
+    with pytest.raises(TypeError, match=rf"load_data .* global random generator \({generator}\): .*workers\.random"):
+        prepare_data(reference, {}, device=torch.device("cpu"), dtype=torch.float32)
+    with pytest.raises(MissingDataError, match="load_data of workload 'mine' draws"):
+        check_data(reference)
+    assert before.moved() == ()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "torch.randn(4, 4, generator=torch.Generator().manual_seed(0))",
+        "torch.from_numpy(__import__('numpy').random.default_rng(0).random((4, 4)))",
+        "torch.eye(4) * __import__('random').Random(0).random()",
+    ],
+)
+def test_data_from_a_generator_of_its_own_is_taken(draw: str) -> None:
+    source = BEGINNING + (
+        f"def load():\n    part = Split({draw}, torch.tensor([0, 1, 0, 1]))\n"
+        "    return Dataset(part, part, part, classes=2)\n\nmine = make('mine', load)\n"
+    )
+    check_data(WorkloadReference("mine", source))
+
+
+@pytest.mark.parametrize("decorator", ["", "@functools.cache"])
+def test_an_import_that_draws_does_not_make_data_random_and_data_that_is_random_is_found_beside_it(
+    decorator: str, tmp_path: Path
+) -> None:
+    """As scikit-learn's sklearn.datasets does when it is imported for the first time."""
+    (tmp_path / "drawing_module.py").write_text("import random\nrandom.random()\n")
+    program = """
+import sys
+from workers.messages import WorkloadReference
+from workers.workloads import MissingDataError, check_data
+for draw in ("torch.eye(4)", "torch.randn(4, 4)"):
+    source = sys.argv[1].replace("DRAW", draw)
+    sys.modules.pop("drawing_module", None)
+    try:
+        check_data(WorkloadReference("mine", source))
+        print("taken")
+    except MissingDataError as error:
+        print(error)
+"""
+    source = BEGINNING + (
+        f"import functools\n{decorator}\ndef load():\n    import drawing_module\n"
+        "    part = Split(DRAW, torch.tensor([0, 1, 0, 1]))\n"
+        "    return Dataset(part, part, part, classes=2)\n\nmine = make('mine', load)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program, source]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert result.returncode == 0, result.stderr
+    taken, refused = result.stdout.splitlines()
+    assert taken == "taken"
+    assert "draws from a global random generator (torch)" in refused
+
+
+def test_loading_shipped_data_for_the_first_time_in_a_process_draws_nothing(data_folder: Path) -> None:
+    """Nor does importing what they import."""
+    write_class_folders(data_folder / "imagefolder")
+    program = """
+import sys
+from workers.workloads import check_data, list_workloads
+for name in list_workloads():
+    if not name.startswith("cifar"):
+        check_data(name)
+print("all loaded")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout == "all loaded\n", result.stderr
 
 
 def test_a_workload_that_is_not_there_is_not_called_missing_data() -> None:
@@ -203,6 +312,7 @@ def leaving():
 
 def install(folder: Path, package: str, entry_points: dict[str, str]) -> None:
     """What an installer leaves of a package: its module, and what it says about itself."""
+    folder.mkdir(exist_ok=True)
     (folder / f"{package}.py").write_text(PACKAGE)
     about = folder / f"{package}-1.0.dist-info"
     about.mkdir(parents=True)
@@ -225,6 +335,8 @@ def test_installed_packages_bring_workloads_and_references_travel(tmp_path: Path
     }
     install(tmp_path, "pets", names)
     install(tmp_path, "cats", {"twice": "cats:ready"})
+    # The same package once more, further back on the path: it is never imported.
+    install(tmp_path / "behind", "pets", {"ready": "pets:ready", "older": "pets:ready"})
     program = """
 import pickle, sys
 from workers.workloads import *
@@ -245,7 +357,7 @@ for name in ("wrong-name", "number", "broken", "leaving", "absent", "twice"):
         input=pickle.dumps(references),
         capture_output=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(tmp_path / "behind")])},
     )
     assert result.returncode == 0, result.stderr.decode()
     listed, shipped, *titles, wrong, number, broken, leaving, absent, twice = result.stdout.decode().splitlines()
@@ -254,8 +366,8 @@ for name in ("wrong-name", "number", "broken", "leaving", "absent", "twice"):
     assert len(listed.split()) == len(set(listed.split()))
     assert shipped == "MLP 64-128-10 on digits"
     assert titles == ["ready", "built", "MLP 30-16-2 with dropout on breast cancer"]
-    assert (
-        "'pets:misnamed' must give a Workload with the name 'wrong-name', not Workload(name='something-else'" in wrong
+    assert wrong.endswith(
+        "'pets:misnamed' must give a Workload with the name 'wrong-name', not one called 'something-else'"
     )
     assert "'number' of entry point 'pets:number' does not load: TypeError" in number
     assert broken.endswith("does not load: RuntimeError: out of order")

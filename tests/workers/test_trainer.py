@@ -22,9 +22,9 @@ from training_runs import (
 from adai import get_rule, list_rules
 from adai.schedules import get_schedule, list_schedules
 from workers.global_generators import GeneratorStates
-from workers.messages import CurvatureRequest, EngineName, EpochMetrics, Termination, Training
+from workers.messages import CurvatureRequest, EngineName, EpochMetrics, Termination, Training, WorkloadReference
 from workers.trainer import train_batch
-from workers.workloads import CrossEntropy
+from workers.workloads import CrossEntropy, get_workload, registry
 
 LIMITS = {"limit_train": 130, "limit_validation": 80, "limit_test": 40}
 
@@ -210,6 +210,63 @@ def test_the_steps_to_the_target_are_those_of_the_first_epoch_that_reaches_it() 
     assert reached.seconds_to_target < reached.seconds
     assert never.steps_to_target is None
     assert never.seconds_to_target is None
+
+
+def test_a_run_that_diverged_after_it_reached_the_target_did_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def schedule(progress: float) -> float:
+        return 1.0 if progress < 0.6 else 1e6
+
+    workload = dataclasses.replace(get_workload("digits-mlp"), name="exploding", schedule=schedule)
+    monkeypatch.setitem(registry._SHIPPED, "exploding", workload)
+    batch = make_batch("sgd", epochs=5, training=Training(batch_size=50, target_error=0.88, data=LIMITS))
+    batch = dataclasses.replace(batch, workload=WorkloadReference("exploding"))
+    epochs, finished = train(batch)
+    (outcome,) = finished.outcomes
+    assert min(epoch.val_error[0] for epoch in epochs[:3]) <= 0.88
+    assert outcome.termination is Termination.DIVERGED
+    assert outcome.epochs == 4
+    assert outcome.steps_to_target is None
+    assert outcome.seconds_to_target is None
+
+
+@pytest.mark.parametrize("engine", ["looped", "auto"])
+def test_a_run_whose_error_is_no_number_has_diverged(engine: EngineName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an objective that is the loss, the error says nothing."""
+
+    def no_error(outputs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return outputs.new_full((), math.nan)
+
+    workload = dataclasses.replace(get_workload("digits-mlp"), name="erring", error=no_error)
+    monkeypatch.setitem(registry._SHIPPED, "erring", workload)
+    batch = make_batch("sgd", seeds=(0, 1), epochs=2, training=Training(data=LIMITS), engine=engine)
+    batch = dataclasses.replace(batch, workload=WorkloadReference("erring"))
+    epochs, finished = train(batch)
+    assert len(epochs) == 1
+    for outcome, objective in zip(finished.outcomes, epochs[0].objective, strict=True):
+        assert (outcome.termination, outcome.reason) == (Termination.DIVERGED, "validation error became nan")
+        assert outcome.objective == objective == pytest.approx(0.9)
+        assert outcome.at_chance
+        assert math.isfinite(outcome.val_loss)
+    _, finished = train(dataclasses.replace(batch, objective="val_loss"))
+    assert {outcome.termination for outcome in finished.outcomes} == {Termination.COMPLETED}
+
+
+@pytest.mark.parametrize("factor", [-0.25, math.nan, math.inf, None, "much"])
+def test_a_factor_that_no_learning_rate_can_have_ends_the_batch_with_the_progress(
+    factor: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def schedule(progress: float) -> object:
+        return 1.0 if progress < 0.5 else factor
+
+    workload = dataclasses.replace(get_workload("digits-mlp"), name="scheduled", schedule=schedule)
+    monkeypatch.setitem(registry._SHIPPED, "scheduled", workload)
+    batch = make_batch("sgd", epochs=4, training=Training(batch_size=50, data=LIMITS))
+    events = train_batch(dataclasses.replace(batch, workload=WorkloadReference("scheduled")), worker="test")
+    assert [next(events).epoch for _ in range(2)] == [1, 2]  # type: ignore[union-attr]
+    with pytest.raises(
+        ValueError, match=f"the schedule of workload 'scheduled' gives {factor!r} at progress 0.5; the fac"
+    ):
+        next(events)
 
 
 def test_a_target_that_is_met_exactly_is_reached() -> None:

@@ -55,7 +55,7 @@ def make_engine(
         rows: The runs.
         workload: With the loss that is to be trained.
         precision: Of products.
-        compile_key: Names workload, shapes and types, for the compiled engine.
+        compile_key: Names workload, shapes and types, for the compiled engine and the audit of the looped ones.
 
     Raises:
         TypeError: The engine cannot train this workload, or not in this precision.
@@ -71,6 +71,7 @@ def make_engine(
         workload,
         autocast=torch.bfloat16 if reduced else None,
         compile_key=compile_key if name == "looped-compiled" else None,
+        audit_key=compile_key,
     )
 
 

@@ -14,7 +14,8 @@ from workers.workloads.base import CrossEntropy, Loss, Workload
 class Forward:
     """From (parameters, buffers, inputs, labels) to the mean loss of the batch, a scalar.
 
-    Buffers that the model changes while it trains, such as running statistics, are changed in place.
+    Buffers that the model changes while it trains, such as running statistics, are changed in place; where it assigns
+    others, those stand in their places in ``buffers`` afterwards.
 
     Args:
         model: For its code.
@@ -42,12 +43,27 @@ class Forward:
     def outputs(self, parameters: Sequence[Tensor], buffers: Buffers, inputs: Tensor) -> Tensor:
         """What the model says, in the parameters' own type: losses are not computed in fewer digits."""
         values = {**dict(zip(self._names, parameters, strict=True)), **buffers}
+        outputs = self._call(values, inputs)
+        for name, buffer in buffers.items():
+            # functional_call leaves in values what the model assigned.
+            if values[name] is not buffer:
+                buffers[name] = values[name].detach()
+        if self._autocast is None:
+            return outputs
+        if not isinstance(outputs, Tensor):
+            raise TypeError(
+                f"the model ({type(self._model).__name__}) returns a {type(outputs).__name__}; in bfloat16 it must "
+                "return one tensor, which is then turned back: use precision float32"
+            )
+        return outputs.to(parameters[0].dtype)
+
+    def _call(self, values: dict[str, Tensor], inputs: Tensor) -> Tensor:
         if self._autocast is None:
             outputs: Tensor = functional_call(self._model, values, (inputs,))
-            return outputs
-        with torch.autocast(inputs.device.type, dtype=self._autocast):
-            outputs = functional_call(self._model, values, (inputs,))
-        return outputs.to(parameters[0].dtype)
+        else:
+            with torch.autocast(inputs.device.type, dtype=self._autocast):
+                outputs = functional_call(self._model, values, (inputs,))
+        return outputs
 
     def for_evaluation(self, workload: Workload) -> Callable[[Sequence[Tensor], Buffers, Tensor, Tensor], Tensor]:
         """The unsmoothed loss and the error of a batch as a float64 tensor of two."""
@@ -55,7 +71,8 @@ class Forward:
 
         def measure(parameters: Sequence[Tensor], buffers: Buffers, inputs: Tensor, labels: Tensor) -> Tensor:
             outputs = self.outputs(parameters, buffers, inputs)
-            error = outputs.new_full((), float("nan")) if workload.error is None else workload.error(outputs, labels)
-            return torch.stack([loss(outputs, labels).double(), error.double()])
+            value = loss(outputs, labels).double()
+            error = torch.full_like(value, torch.nan) if workload.error is None else workload.error(outputs, labels)
+            return torch.stack([value, error.double()])
 
         return measure

@@ -5,16 +5,16 @@ It works with any layer, needs the activations of one row only, and isolates row
 Shapes: ``T`` rows, ``P`` parameters, ``B`` batch.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
 
 from workers.dropout import dropout_keys
+from workers.engines.audit import audit, perturbed
 from workers.engines.compiling import CompilingFailedError, compile_step
 from workers.engines.forward import Forward
 from workers.engines.rows import Buffers, RowLayout, Rows, StepData
-from workers.global_generators import find_hidden_randomness
 from workers.workloads.base import Workload
 
 #: Examples that go through the model at once in evaluation: bounds its memory.
@@ -30,6 +30,7 @@ class LoopedEngine:
         workload: For its loss and error.
         autocast: Type in which autocast computes products; None computes in the rows' own.
         compile_key: Names the compiled step, so that later batches of this process find it; None runs eagerly.
+        audit_key: Names workload and training, so that later batches of this process are not audited again.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LoopedEngine:
         *,
         autocast: torch.dtype | None = None,
         compile_key: Hashable | None = None,
+        audit_key: Hashable | None = None,
     ) -> None:
         self._model = model
         self._layout = RowLayout.of(model)
@@ -47,6 +49,7 @@ class LoopedEngine:
         self._dropout = dropout_keys(model)
         self._train_forward = Forward(model, workload.loss, self._layout.names, autocast=autocast)
         self._compile_key = compile_key
+        self._audit_key = audit_key
         self._compiled: Callable[..., Tensor] | None = None
         self._compiled_shape: torch.Size | None = None
         self.compiling_failed = ""
@@ -99,7 +102,7 @@ class LoopedEngine:
             The mean loss of each row, shape (T,).
 
         Raises:
-            TypeError: The model draws random numbers that are not counter-based.
+            TypeError: The model cannot be trained as ordinary code would, see :mod:`workers.engines.audit`.
         """
         self._model.train()
         if not self._checked:
@@ -114,35 +117,50 @@ class LoopedEngine:
             torch._foreach_copy_(self._grads[row], grads)
             # A captured graph overwrites its outputs when it runs again.
             losses.append(loss.detach().clone())
+            self._keep_buffers(row, buffers)
         return torch.stack(losses)
 
     def _buffers_of(self, row: int, data: StepData, seed: int) -> Buffers:
         if data.dropout_keys is None:
-            return self.rows.buffers[row]
+            return dict(self.rows.buffers[row])
         return self.rows.buffers[row] | dict.fromkeys(self._dropout, data.dropout_keys[seed])
 
+    def _keep_buffers(self, row: int, buffers: Buffers) -> None:
+        """Those that the model assigned; the others were changed in place."""
+        own = self.rows.buffers[row]
+        for name, before in own.items():
+            if buffers[name] is not before:
+                own[name] = buffers[name].clone()
+
     def _check(self, data: StepData) -> None:
-        """Once: refuse hidden randomness by name, and compile if asked to."""
+        """Once: refuse by name what would be trained wrong, and compile if asked to."""
         self._checked = True
         seed = data.seed_of_row[0]
-        arguments = (self._parameters_of(0), self._buffers_of(0, data, seed), data.inputs[seed], data.labels[seed])
-        # On the CPU, whose generator is watched; a model that draws there draws everywhere.
-        hidden = find_hidden_randomness(self._model, lambda: self._train_forward(*_on_cpu(*arguments)))
-        if hidden:
-            raise TypeError(
-                f"the model of workload {self._workload.name!r} draws from a global random generator while it trains, "
-                f"in {', '.join(hidden)}: its runs would depend on their company; use nn.Dropout, which is made "
-                "counter-based, or layers without randomness (no F.dropout, no dropout inside nn.LSTM, nn.GRU or "
-                "attention)"
-            )
+        inputs, labels = data.inputs[seed], data.labels[seed]
+        audit(self._model, self._workload, inputs, labels, key=self._audit_key)
         if self._compile_key is not None:
             try:
-                self._compiled = compile_step(self._compile_key, self._train_forward, lambda: _copied(*arguments))
-                self._compiled_shape = data.inputs[seed].shape
+                self._compiled = compile_step(
+                    self._compile_key,
+                    self._train_forward,
+                    lambda: (self._trial_parameters(), self._trial_buffers(data), inputs.clone(), labels.clone()),
+                )
+                self._compiled_shape = inputs.shape
             except CompilingFailedError as error:
                 self.compiling_failed = str(error)
                 self._compile_key = None
                 self._leaves = self._make_leaves(self.theta_TP)
+
+    @torch.no_grad()
+    def _trial_parameters(self) -> list[Tensor]:
+        """Where compiled and eager are compared: near initial values, for those of a row may be anything by now."""
+        torch._foreach_copy_(self._leaves, [perturbed(parameter) for parameter in self._model.parameters()])
+        return self._leaves
+
+    def _trial_buffers(self, data: StepData) -> Buffers:
+        """Copies of initial ones: the trial must not advance running statistics."""
+        buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+        return buffers if data.dropout_keys is None else buffers | dict.fromkeys(self._dropout, data.dropout_keys[0])
 
     @torch.no_grad()
     def evaluate(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,17 +178,3 @@ class LoopedEngine:
             sums.append(torch.stack(measured).sum(dim=0))
         loss_T, error_T = (torch.stack(sums) / len(labels)).unbind(1)
         return loss_T, error_T
-
-
-def _on_cpu(
-    leaves: Sequence[Tensor], buffers: Buffers, inputs: Tensor, labels: Tensor
-) -> tuple[Sequence[Tensor], Buffers, Tensor, Tensor]:
-    copies = {name: buffer.detach().to("cpu", copy=True) for name, buffer in buffers.items()}
-    return [leaf.detach().cpu() for leaf in leaves], copies, inputs.cpu(), labels.cpu()
-
-
-def _copied(
-    leaves: Sequence[Tensor], buffers: Buffers, inputs: Tensor, labels: Tensor
-) -> tuple[Sequence[Tensor], Buffers, Tensor, Tensor]:
-    """The same arguments with buffers that may be changed: a trial step must not advance running statistics."""
-    return leaves, {name: buffer.clone() for name, buffer in buffers.items()}, inputs, labels

@@ -45,7 +45,7 @@ class RowLayout:
     def views(self, rows_TP: Tensor) -> dict[str, Tensor]:
         """Each parameter of all rows as a view of shape (T, *shape)."""
         return {
-            name: rows_TP[:, offset : offset + math.prod(shape)].view(-1, *shape)
+            name: rows_TP[:, offset : offset + math.prod(shape)].view(len(rows_TP), *shape)
             for name, shape, offset in zip(self.names, self.shapes, self.offsets, strict=True)
         }
 
@@ -102,12 +102,14 @@ def initial_rows(
         device: Of the rows.
 
     Raises:
-        TypeError: The model draws random numbers in a way that cannot be made counter-based, is complex, or has a
-            lazy parameter.
+        TypeError: The model draws random numbers in a way that cannot be made counter-based, has no parameters, a
+            complex or frozen one, or numbers among its attributes that differ from seed to seed.
     """
     models = {seed: _build(build, study_seed, seed) for seed in dict.fromkeys(seeds)}
     theta_of = {seed: _flatten(model, dtype).to(device) for seed, model in models.items()}
     buffers = [_buffers(models[seed], dtype, device) for seed in seeds]
+    for other in models.values():
+        _compare_numbers(models[seeds[0]], other)
     model = models[seeds[0]].to(dtype=dtype, device=device)
     return model, Rows(torch.stack([theta_of[seed] for seed in seeds]), buffers)
 
@@ -118,8 +120,22 @@ def _build(build: Callable[[], nn.Module], study_seed: int, seed: int) -> nn.Mod
     return model
 
 
+def _compare_numbers(model: nn.Module, other: nn.Module) -> None:
+    """Refuse numbers that the constructor draws: one model's code computes for all rows."""
+    for (name, module), twin in zip(model.named_modules(), other.modules(), strict=True):
+        for attribute, value in vars(module).items():
+            if isinstance(value, (int, float)) and repr(vars(twin).get(attribute)) != repr(value):
+                raise TypeError(
+                    f"attribute {attribute!r} of {name or 'the model itself'} ({type(module).__name__}) is {value!r} "
+                    f"with one seed and {vars(twin).get(attribute)!r} with another; keep what is drawn at random in a "
+                    "buffer (register_buffer)"
+                )
+
+
 def _flatten(model: nn.Module, dtype: torch.dtype) -> Tensor:
     parameters = list(model.named_parameters())
+    if not parameters:
+        raise TypeError(f"the model ({type(model).__name__}) has no parameters; there is nothing to train")
     for name, parameter in parameters:
         if not parameter.is_floating_point():
             raise TypeError(f"parameter {name} is of type {parameter.dtype}; only real floating-point ones are trained")

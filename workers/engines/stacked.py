@@ -8,38 +8,61 @@ Shapes: ``T`` rows, ``P`` parameters, ``F`` features of a layer, ``B`` batch, ``
 """
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from workers.engines.rows import RowLayout, Rows, StepData
 from workers.workloads.base import CrossEntropy, Workload, share_of_wrong_labels
 
 #: Values of activations that evaluation holds at once per layer: bounds its memory and keeps it near the processor.
 _EVALUATION_VALUES = 2**21
-#: Bytes. Tensors start at multiples of it, and here their rows do, too: how factors are aligned in memory decides the
-#: last bits of a product (seen with MKL in torch 2.14), so a row's numbers would depend on where it stands.
+#: Bytes. Tensors start at multiples of it, and here their rows do, too: how factors and products are aligned in memory
+#: decides the last bits (seen with MKL in torch 2.14), so a row's numbers would depend on where it stands.
 _ALIGNMENT = 64
+#: Where torch keeps what is called when a module is called, and when a parameter gets its gradient.
+_MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def why_not_stackable(model: nn.Module, workload: Workload) -> str:
     """What the stacked engine cannot represent of ``model`` and ``workload``; empty if it can represent all."""
     layers = list(model) if type(model) is nn.Sequential else []
-    linear, activations = layers[1::2], layers[2::2]
-    chain = (
-        len(layers) >= 2
-        and len(layers) % 2 == 0
-        and type(layers[0]) is nn.Flatten
-        and all(type(layer) is nn.Linear and layer.bias is not None for layer in linear)
-        and all(type(layer) is nn.ReLU for layer in activations)
-    )
-    if not chain:
+    if not _is_linear_chain(layers):
         return "its model is not a chain Flatten, Linear, ReLU, Linear, …, Linear with biases"
     if not isinstance(workload.loss, CrossEntropy) or workload.error is not share_of_wrong_labels:
         return "its loss is not cross-entropy, or its error not the share of wrong labels"
-    if len(list(model.parameters())) != 2 * len(linear):
-        return "its layers share parameters, or there are others beside them"
+    for name, module in model.named_modules():
+        if _does_more_than_its_type(module):
+            place = f"layer {name}" if name else "model"
+            return f"its {place} has hooks, buffers (as masks of pruning are) or a forward of its own"
+    own = [f"{layer}.{name}" for layer in list(model._modules)[1::2] for name in ("weight", "bias")]
+    if [name for name, _ in model.named_parameters()] != own:  # each is listed once, under the first of its names
+        return "its parameters are not just a weight and a bias of each Linear, in this order and unshared"
     return ""
+
+
+def _is_linear_chain(layers: list[nn.Module]) -> bool:
+    return (
+        len(layers) >= 2
+        and len(layers) % 2 == 0
+        and type(layers[0]) is nn.Flatten
+        and (layers[0].start_dim, layers[0].end_dim) == (1, -1)
+        and all(type(layer) is nn.Linear and layer.bias is not None for layer in layers[1::2])
+        and all(type(layer) is nn.ReLU for layer in layers[2::2])
+    )
+
+
+def _does_more_than_its_type(module: nn.Module) -> bool:
+    """Whether something was added that the type does not tell: hooks, buffers, another forward."""
+    return bool(
+        any(vars(module).get(hooks) for hooks in _MODULE_HOOKS)
+        or any(getattr(p, hooks, None) for p in module._parameters.values() for hooks in _PARAMETER_HOOKS)
+        or module._buffers
+        or "forward" in vars(module)
+    )
 
 
 class StackedEngine:
@@ -126,7 +149,10 @@ class StackedEngine:
                 shared.weight_gradient(delta, weight_grad)
                 return
             activation = activations[layer - 1]
-            weight_grad.copy_(_product(delta, activation.transpose(1, 2)))
+            missing = _missing_features(weight_grad)
+            features = pad(activation, (0, 0, 0, missing)) if missing else activation
+            product = _product(delta, features.transpose(1, 2))
+            weight_grad.copy_(product[:, :, :-missing] if missing else product)
             weight, _ = self._layers[layer]
             delta = _product(weight.transpose(1, 2), delta)
             delta.masked_fill_(activation <= 0, 0)
@@ -186,9 +212,11 @@ class _SharedInputs:
 
     def weight_gradient(self, delta: Tensor, weight_grad: Tensor) -> None:
         """Fill ``weight_grad`` with ``delta @ inputs.T`` of each row."""
+        missing = _missing_features(weight_grad)
         for rows, seed in self._groups:
-            inputs = self._features[seed].T.expand(rows.stop - rows.start, -1, -1)
-            weight_grad[rows].copy_(_product(delta[rows], inputs))
+            inputs = pad(self._features[seed].T, (0, missing)) if missing else self._features[seed].T
+            product = _product(delta[rows], inputs.expand(rows.stop - rows.start, -1, -1))
+            weight_grad[rows].copy_(product[:, :, :-missing] if missing else product)
 
     def labels_of_rows(self) -> Tensor:
         """Labels of each row, (T, B)."""
@@ -216,7 +244,7 @@ def _linear(bias: Tensor, weight: Tensor, activation: Tensor) -> Tensor:
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right`` of each row.
+    """``left @ right`` of each row; a product must be a multiple of _ALIGNMENT long.
 
     Older torch (seen in 2.11) sends a batch of one to another kernel, which rounds differently: a run alone would
     not have the bits that it has in company.
@@ -235,6 +263,16 @@ def _filled(examples: Tensor, size: int) -> Tensor:
     """``size`` examples: those given, and the last one again and again."""
     missing = size - len(examples)
     return torch.cat([examples, examples[-1:].expand(missing, *examples.shape[1:])]) if missing else examples
+
+
+def _missing_features(weight_grad: Tensor) -> int:
+    """How many features the inputs lack until products of the shape of (T, F_out, F_in) are as long as _ALIGNMENT asks.
+
+    Writing the product into rows that are longer than it was slower than multiplying a few zeros.
+    """
+    _, fan_out, fan_in = weight_grad.shape
+    values = _ALIGNMENT // weight_grad.element_size()
+    return -fan_in % (values // math.gcd(values, fan_out))
 
 
 def _missing(values: int, like: Tensor) -> int:

@@ -1,6 +1,7 @@
 """What a workload is: data, model, loss, batch size, budget and metric under one name."""
 
 import math
+import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,6 +98,10 @@ def share_of_wrong_labels(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(dim=1) != labels).to(torch.float64).mean()
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 #: Mean loss of a batch: (outputs, labels) to a scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -125,6 +130,9 @@ class Workload:
         augment: Changes training images at random; None leaves them as they are.
         chance_loss: Validation loss of a model that learned nothing; None means log(classes).
         target_error: Validation error that counts as reached in "time to target"; None where nobody has named one.
+
+    Raises:
+        ValueError: One of them is of the wrong kind or out of its range.
     """
 
     name: str
@@ -143,17 +151,34 @@ class Workload:
     target_error: float | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ValueError(
                 f"{self.name!r} is not a workload name; use 1 to 64 lower-case letters, digits, '.', '_' or '-', the "
                 "first a letter or digit"
             )
         for count in ("batch_size", "epochs"):
             value = getattr(self, count)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"workload {self.name!r}: {count} must be a whole number of at least 1, not {value!r}")
-        if not self.loss_ceiling > 0:
+        if not (_is_number(self.loss_ceiling) and self.loss_ceiling > 0):
             raise ValueError(f"workload {self.name!r}: loss_ceiling must be above 0, not {self.loss_ceiling!r}")
+        if self.chance_loss is not None and not (_is_number(self.chance_loss) and math.isfinite(self.chance_loss)):
+            raise ValueError(f"workload {self.name!r}: chance_loss must be a finite number, not {self.chance_loss!r}")
+        if self.target_error is not None and not (_is_number(self.target_error) and 0 <= self.target_error <= 1):
+            raise ValueError(
+                f"workload {self.name!r}: target_error is a share and must be from 0 to 1, not {self.target_error!r}"
+            )
+        self._check_functions()
+
+    def _check_functions(self) -> None:
+        for function in ("load_data", "build_model", "schedule", "loss", "error", "augment"):
+            value = getattr(self, function)
+            if value is None and function in ("error", "augment"):
+                continue
+            if not callable(value):
+                raise ValueError(  # noqa: TRY004 - all that is wrong with a workload is one kind of error
+                    f"workload {self.name!r}: {function} must be a function, not {value!r}; pass it uncalled"
+                )
 
     def chance_level(self, objective: Objective, data: Dataset) -> float:
         """What learning nothing reaches: the value of a diverged run, and the cap of every other.

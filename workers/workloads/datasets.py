@@ -2,17 +2,53 @@
 
 import functools
 import importlib.util
+import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from workers.global_generators import GeneratorStates
 from workers.random import Purpose, permutation
-from workers.workloads.base import Dataset, MissingDataError, Split
+from workers.workloads.base import Dataset, MissingDataError, Split, Workload
 
 #: Splits must not change with the study's seed, or results of two studies could not be compared.
 SPLIT_SEED = 2022
+
+
+def load_checked(workload: Workload) -> Dataset:
+    """What the workload's ``load_data`` returns, provided that every worker would load the same.
+
+    Loaders often keep what they loaded, so only their first call in a process tells for sure whether they draw.
+
+    Raises:
+        TypeError: ``load_data`` returns something else, or draws from a global random generator or seeds it; the
+            generators are then as they were before.
+        MissingDataError: The data is not on this machine.
+    """
+    before, modules = GeneratorStates.read(), len(sys.modules)
+    data = workload.load_data()
+    moved = before.moved()
+    if moved and len(sys.modules) > modules:
+        # Some modules draw when they are imported (scikit-learn's sklearn.datasets, for one); a second call imports
+        # nothing. It must not find what functools.cache kept of the first.
+        before.restore()
+        inspect.unwrap(workload.load_data)()
+        moved = before.moved()
+    before.restore()
+    if moved:
+        raise TypeError(
+            f"load_data of workload {workload.name!r} draws from a global random generator ({', '.join(moved)}): each "
+            "worker would load other data; draw from workers.random, or from a generator of its own with a fixed seed "
+            "(torch.Generator().manual_seed(0), np.random.default_rng(0), random.Random(0))"
+        )
+    if not isinstance(data, Dataset):
+        raise TypeError(
+            f"load_data of workload {workload.name!r} returns {type(data).__name__}; return a workers.workloads.Dataset"
+        )
+    return data
 
 
 @functools.cache

@@ -10,7 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 from workers.messages import WorkloadReference
 from workers.workloads import analytic, charlm, mnist1d, vision
-from workers.workloads.base import Dataset, MissingDataError, Workload
+from workers.workloads.base import MissingDataError, Workload
+from workers.workloads.datasets import load_checked
 
 #: Packages announce workloads in this group: a name, and a Workload or a function that makes one.
 ENTRY_POINT_GROUP = "adai_study.workloads"
@@ -28,6 +29,9 @@ class WorkloadSourceError(ValueError):
 
 def get_workload(reference: WorkloadReference | str) -> Workload:
     """The workload that is meant; a name alone means a shipped or installed one.
+
+    A shipped workload wins over one of the same name that a package announces, which is then never loaded: a study
+    means the same wherever it runs.
 
     Raises:
         KeyError: There is none; the message lists those there are.
@@ -52,30 +56,51 @@ def list_workloads() -> tuple[str, ...]:
     return (*_SHIPPED, *(name for name in _installed() if name not in _SHIPPED))
 
 
-@functools.lru_cache(maxsize=64)
-def read_workloads(source: str) -> dict[str, Workload]:
+def read_workloads(source: str, file: str = "") -> dict[str, Workload]:
     """Run the text of a Python file, and collect the Workload objects that it leaves at its top level, by name.
 
     Shipped workloads that it only imports, for example to change a copy of one, are not counted. The code runs with
     the rights of this process: only run files that you would run yourself. Where it comes from is not known here, so
     there is no ``__file__``.
 
+    Args:
+        source: The text.
+        file: What to call the file in messages.
+
     Raises:
         WorkloadSourceError: It raises an error, defines none, or two of one name, or one that is already taken.
     """
+    try:
+        return _read_workloads(source)
+    except _UnusableSourceError as error:
+        raise WorkloadSourceError(f"{f'workload file {file}:' if file else 'the workload file'} {error}") from error
+
+
+class _UnusableSourceError(Exception):
+    """What is wrong with a workload file, as the end of a sentence that begins with its name."""
+
+
+# By the text alone: a file is run once, whatever it is called.
+@functools.lru_cache(maxsize=64)
+def _read_workloads(source: str) -> dict[str, Workload]:
     values = vars(_run(source)).values()
     found = {id(value): value for value in values if isinstance(value, Workload) and not _is_shipped(value)}
     defined = {workload.name: workload for workload in found.values()}
     if not defined:
-        raise WorkloadSourceError(
-            "the workload file defines no workload; assign a workers.workloads.Workload to a name at its top level"
+        raise _UnusableSourceError(
+            "defines no workload; assign a workers.workloads.Workload to a name at its top level"
         )
     names = [workload.name for workload in found.values()]
     for name in defined:
         if names.count(name) > 1:
-            raise WorkloadSourceError(f"the workload file defines {names.count(name)} workloads called {name!r}")
+            raise _UnusableSourceError(
+                f"defines {names.count(name)} workloads called {name!r}; give each a name of its own"
+            )
         if name in _SHIPPED:
-            raise WorkloadSourceError(f"the name {name!r} belongs to a shipped workload; choose another one")
+            raise _UnusableSourceError(
+                f"defines a workload called {name!r}, but the name {name!r} belongs to a shipped workload; choose "
+                "another one"
+            )
     return defined
 
 
@@ -99,9 +124,7 @@ def _run(source: str) -> types.ModuleType:
         del sys.modules[module.__name__]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f" in line {lines[-1]}" if lines else ""
-        raise WorkloadSourceError(
-            f"the workload file raises {type(error).__name__}{place}: {error}; mend it"
-        ) from error
+        raise _UnusableSourceError(f"raises {type(error).__name__}{place}: {error}; mend it") from error
     return module
 
 
@@ -115,7 +138,7 @@ def check_data(reference: WorkloadReference | str) -> None:
     """
     workload = get_workload(reference)
     try:
-        data = workload.load_data()
+        load_checked(workload)
     except MissingDataError:
         raise
     # Loading is a user's code and may raise anything; whatever it is, the data is not there.
@@ -124,10 +147,6 @@ def check_data(reference: WorkloadReference | str) -> None:
             f"the data of workload {workload.name!r} cannot be loaded: {type(error).__name__}: {error}; "
             "mend the data or the code that loads it"
         ) from error
-    if not isinstance(data, Dataset):
-        raise MissingDataError(
-            f"load_data of workload {workload.name!r} returns {type(data).__name__}; return a workers.workloads.Dataset"
-        )
 
 
 @functools.cache
@@ -153,7 +172,8 @@ def _load_installed(name: str) -> Workload:
             f"the workload {name!r} of entry point {entry_point.value!r} does not load: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(workload, Workload) or workload.name != name:
+        given = f"one called {workload.name!r}" if isinstance(workload, Workload) else f"a {type(workload).__name__}"
         raise WorkloadSourceError(
-            f"the entry point {entry_point.value!r} must give a Workload with the name {name!r}, not {workload!r}"
+            f"the entry point {entry_point.value!r} must give a Workload with the name {name!r}, not {given}"
         )
     return workload
