@@ -125,7 +125,8 @@ def test_a_taken_port_is_named(port: int, database_url: str) -> None:
 
 
 def test_trials_appear_while_the_study_runs(tmp_path: Path) -> None:
-    text = SMALL_SPEC.replace("epochs = 2", "epochs = 400").replace("seeds = 2", "seeds = 12")
+    # So many seeds that the five trials of an optimizer are more than one batch.
+    text = SMALL_SPEC.replace("epochs = 2", "epochs = 400").replace("seeds = 2", "seeds = 60")
     (tmp_path / "long.toml").write_text(text)
     url = f"sqlite:///{tmp_path}/study.db"
     words = [ADAI_STUDY, "run", "long.toml", "--pool", "inline", "--db", url]
