@@ -142,11 +142,11 @@ def test_trials_appear_while_the_study_runs(tmp_path: Path) -> None:
         seen: set[str] = set()
         while not {"Waiting", "Running", "Complete"} <= seen:
             assert time.monotonic() < deadline, seen
-            detail = json.loads(get(port, f"/api/studies/{studies(port)['small/digits-logistic/adai']}?after=0"))
-            for trial in detail["trials"]:
-                seen.add(trial["state"])
-                if trial["state"] == "Running" and trial["intermediate_values"]:
-                    seen.add("live curve")
+            for study in studies(port).values():
+                for trial in json.loads(get(port, f"/api/studies/{study}?after=0"))["trials"]:
+                    seen.add(trial["state"])
+                    if trial["state"] == "Running" and trial["intermediate_values"]:
+                        seen.add("live curve")
             time.sleep(0.2)
         assert "live curve" in seen
         assert driver.poll() is None  # all of that was seen while the study ran, and the driver was not disturbed
