@@ -239,7 +239,11 @@ class Driver:
             self._record_epoch(flight, event)
         elif isinstance(event, BatchFinished):
             self._finish(flight, event)
-        elif event.termination is Termination.WORKER_LOST and flight.attempt < MAX_ATTEMPTS:
+        elif isinstance(event, BatchFailed):
+            self._handle_failure(flight, event)
+
+    def _handle_failure(self, flight: _Flight, event: BatchFailed) -> None:
+        if event.termination is Termination.WORKER_LOST and flight.attempt < MAX_ATTEMPTS:
             self._try_again(flight, event)
         elif event.termination is Termination.OUT_OF_MEMORY and len(flight.trials) > 1:
             self._halve(flight, event)

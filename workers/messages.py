@@ -21,6 +21,7 @@ class Termination(Enum):
     FAILED = "the workload raised an error; its traceback is stored with the attempt"
     WORKER_LOST = "the worker died too often; look at its log and memory"
     OUT_OF_MEMORY = "not even one trial fits into the worker's memory; use fewer seeds, a smaller batch or more memory"
+    TIMED_OUT = "the worker made no progress for as long as its lease, in every attempt; look at its log"
     PRUNED = "stopped early because it was not promising"
     CANCELLED = "interrupted; `adai-study resume` runs it again"
 
@@ -93,6 +94,9 @@ class TrialBatch:
         options: Which variant of the update rule.
         training: How the workload is trained.
         engine: How the rows are trained.
+        dropped: Runs of the batch that ended in an earlier stage: they name the checkpoint, and are not trained.
+        start_epoch: Epochs of an earlier stage: reported then, so not reported again, however they come back.
+        stop_epoch: The stage ends after this epoch, and runs with a larger budget pause; None trains to the end.
     """
 
     batch_id: int
@@ -107,6 +111,9 @@ class TrialBatch:
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     engine: EngineName = "auto"
+    dropped: tuple[int, ...] = ()
+    start_epoch: int = 0
+    stop_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +218,19 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class BatchFinished:
-    """All runs of a batch ended: one outcome each, in the batch's order."""
+    """All runs of a batch that were trained ended or paused.
+
+    Attributes:
+        batch_id: The batch.
+        outcomes: One for each run that ended, in the batch's order.
+        placement: Where it ran.
+        paused: Runs that wait for the next stage, in the batch's order.
+    """
 
     batch_id: int
     outcomes: tuple[RunOutcome, ...]
     placement: Placement
+    paused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,5 +248,24 @@ class BatchFailed:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A worker lives and has a batch.
+
+    Attributes:
+        batch_id: The batch.
+        steps: Training steps of the batch until now: a worker whose steps stand still hangs.
+        worker: Name of the worker.
+        host: Its machine.
+        pid: Its process.
+    """
+
+    batch_id: int
+    steps: int
+    worker: str
+    host: str
+    pid: int
+
+
 #: What a pool reports about a batch.
-PoolEvent = EpochMetrics | BatchFinished | BatchFailed
+PoolEvent = EpochMetrics | BatchFinished | BatchFailed | Heartbeat

@@ -3,8 +3,8 @@
 ::
 
     adai_environments ◄── adai_studies ◄── adai_trials ◄── adai_runs ◄── adai_epochs, adai_curvature
-                           ▲        ▲                         │
-                  adai_plans        adai_attempts ◄───────────┘
+                           ▲   ▲    ▲                         │
+             adai_plans, adai_logs  adai_attempts ◄───────────┘
 
 A study's trials and runs are written when it is created: what is missing is what has no termination yet.
 Numbers that are not finite are stored as NULL: SQLite has no NaN, and a run's termination says what happened.
@@ -84,6 +84,10 @@ studies = Table(
     Column("environment_id", ForeignKey("adai_environments.id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # Counts the driver's transactions: one whose beat does not move is dead, and one whose beat another has is fenced.
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    Column("queued_at", UtcDateTime),
+    Column("error", Text),
 )
 
 trials = Table(
@@ -98,6 +102,7 @@ trials = Table(
     Column("hyperparameters", JSON, nullable=False),
     Column("unit", JSON, nullable=False),
     Column("optuna_trial_id", Integer, nullable=False, unique=True),
+    Column("round", Integer, nullable=False, server_default="0"),
     UniqueConstraint("study_id", "workload", "optimizer", "number"),
 )
 
@@ -119,6 +124,12 @@ attempts = Table(
     Column("device", String(64)),
     Column("engine", String(64)),
     Column("torch_version", String(64)),
+    Column("driver", String(320)),
+    # Names a row of adai_environments; SQLite cannot add a foreign key with a name to a table that there is.
+    Column("environment_hash", String(64)),
+    Column("heartbeat_at", UtcDateTime),
+    Column("tries", Integer),
+    Column("first_epoch", Integer),
     Index(None, "study_id"),
 )
 
@@ -179,4 +190,16 @@ plans = Table(
     Column("reason", Text, nullable=False),
     Column("device", String(64), nullable=False),
     UniqueConstraint("study_id", "workload"),
+)
+
+logs = Table(
+    "adai_logs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("adai_studies.id"), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("details", JSON, nullable=False),
+    Index(None, "study_id"),
 )
