@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import qmc
 
+from study.design_spec import DesignSpec
 from study.space import to_unit, to_value
-from study.spec import DesignSpec, OptimizerSpec, StudySpec
+from study.spec import OptimizerSpec, StudySpec
 from workers.random import Purpose, uniform
 
 #: The column of the unit cube that each hyperparameter reads. Shared between optimizers: point k has the same

@@ -6,11 +6,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from adai import Scale, UpdateRule, get_optimizer, get_rule, list_optimizers
+from study.design_spec import DesignSpec, PruningSpec
 from study.training import INTEGER_AXES, TRAINING_AXES, Strict, TrainingSpec
 from workers.messages import Objective, Training, WorkloadReference
 from workers.workloads import Workload, get_workload, list_workloads, read_workloads
@@ -169,15 +170,6 @@ class OptimizerSpec(Strict):
         return self
 
 
-class DesignSpec(Strict):
-    """Which points of the search space are tried, beside the defaults (always trial 0)."""
-
-    kind: Literal["sobol", "random"] = "sobol"
-    """`sobol` (scrambled Sobol' sequence) or `random` (uniform), in the unit cube of the axes."""
-    points: Annotated[int, Field(ge=1, le=100_000)] = 32
-    """Points per optimizer; powers of 2 balance a Sobol' design."""
-
-
 class StudySpec(Strict):
     """What one study is: workloads x optimizers x points x seeds."""
 
@@ -203,6 +195,8 @@ class StudySpec(Strict):
     """What a trial is judged by: `val_error` or `val_loss` after the last epoch, mean over seeds."""
     training: TrainingSpec = TrainingSpec()
     """How the workloads are trained, where not in their own way."""
+    pruning: PruningSpec = PruningSpec()
+    """Which trials are stopped early."""
 
     @field_validator("name")
     @classmethod
@@ -264,6 +258,12 @@ class StudySpec(Strict):
         content["training"] = self.training.model_dump(exclude_defaults=True)
         if not content["training"]:
             del content["training"]
+        content["design"] = {"kind": self.design.kind, "points": self.design.points} | self.design.model_dump(
+            mode="json", exclude_defaults=True
+        )
+        content["pruning"] = self.pruning.model_dump(mode="json", exclude_defaults=True)
+        if not content["pruning"]:
+            del content["pruning"]
         for optimizer in content["optimizers"]:
             if not optimizer["options"]:
                 del optimizer["options"]

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from study.design_spec import DesignSpec
 from study.errors import SpecError
-from study.spec import AxisSpec, DesignSpec, OptimizerSpec, StudySpec
+from study.spec import AxisSpec, OptimizerSpec, StudySpec
 from study.training import CurvatureSpec, TrainingSpec
 
 #: Of a wrong value, what a message shows.

@@ -30,10 +30,11 @@ from adai.optimizer import RuleOptimizer
 from adai.schedules import get_schedule, list_schedules
 from study.cli import main
 from study.design import COLUMNS
+from study.design_spec import DesignSpec
 from study.driver import MAX_ATTEMPTS
 from study.errors import StudyError
 from study.settings import Settings
-from study.spec import AxisSpec, DesignSpec, OptimizerSpec, StudySpec
+from study.spec import AxisSpec, OptimizerSpec, StudySpec
 from study.spec_file import parse_spec
 from study.storage.tables import VERSION_TABLE, metadata
 from study.training import TRAINING_AXES, CurvatureSpec, TrainingSpec
