@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from study.claim import describe, is_alive, this_process
@@ -13,8 +14,8 @@ from study.errors import SpecError, StudyBusyError
 from study.provenance import environment_hash
 from study.space import to_distribution
 from study.spec import AxisSpec, StudySpec
-from study.storage import optuna_storage
-from study.storage.optuna_storage import optuna_study_name
+from study.storage import optuna_rows
+from study.storage.optuna_rows import AskedTrial, optuna_study_name
 from study.storage.records import TrialRecord
 from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
 from workers.messages import BatchFailed, BatchFinished, EnginePlan, EpochMetrics, RunOutcome, Termination
@@ -54,25 +55,21 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
     """The trials and runs of one workload and optimizer, and their Optuna study."""
     workload, optimizer = plan[0].workload, plan[0].optimizer
     name = optuna_study_name(spec.name, workload, optimizer)
-    if optuna_storage.optuna_study_exists(connection, name):
+    if optuna_rows.find_optuna_study(connection, name) is not None:
         raise SpecError(
             f"this database already has an Optuna study called {name!r} that adai-study did not make; "
             "give the spec another name, or choose another database with --db"
         )
     axes = spec.optimizer(optimizer).axes
-    optuna_study_id = optuna_storage.create_optuna_study(
+    optuna_study_id = optuna_rows.create_optuna_study(
         connection,
         name,
-        metric=spec.objective,
+        metrics=[spec.objective],
         user_attributes={"study": spec.name, "workload": workload, "optimizer": optimizer},
     )
-    optuna_trial_ids = optuna_storage.enqueue_trials(
-        connection,
-        optuna_study_id,
-        params=[_on_axes(trial, axes) for trial in plan],
-        distributions={name: to_distribution(axis) for name, axis in axes.items()},
-        user_attributes=[{"origin": trial.origin, **_off_axes(trial, axes)} for trial in plan],
-    )
+    distributions = {name: to_distribution(axis) for name, axis in axes.items()}
+    asked = [_to_asked(trial, axes, distributions) for trial in plan]
+    optuna_trial_ids = optuna_rows.enqueue_trials(connection, optuna_study_id, asked, first_number=0)
     statement = insert(trials).returning(trials.c.id, sort_by_parameter_order=True)
     trial_ids = connection.execute(
         statement,
@@ -93,6 +90,17 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
     connection.execute(
         insert(runs),
         [{"trial_id": trial_id, "seed": seed} for trial_id in trial_ids for seed in range(spec.seeds)],
+    )
+
+
+def _to_asked(
+    trial: PlannedTrial, axes: Mapping[str, AxisSpec], distributions: Mapping[str, BaseDistribution]
+) -> AskedTrial:
+    params = _on_axes(trial, axes)
+    return AskedTrial(
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        user_attributes={"origin": trial.origin, **_off_axes(trial, axes)},
     )
 
 
@@ -135,7 +143,7 @@ def begin_attempt(connection: Connection, study_id: int, batch: Sequence[TrialRe
         The attempt's id.
     """
     trial_ids = [trial.id for trial in batch]
-    optuna_storage.start_trials(connection, [trial.optuna_trial_id for trial in batch])
+    optuna_rows.start_trials(connection, [trial.optuna_trial_id for trial in batch], keep_steps=0)
     stale = select(runs.c.id).where(runs.c.trial_id.in_(trial_ids))
     for measured in (epochs, curvature):
         connection.execute(delete(measured).where(measured.c.run_id.in_(stale)))
@@ -188,7 +196,7 @@ def record_epoch(connection: Connection, metrics: EpochMetrics, trial_values: Ma
         ],
     )
     _record_curvature(connection, metrics)
-    optuna_storage.report_trials(connection, metrics.epoch, trial_values)
+    optuna_rows.report_trials(connection, metrics.epoch, trial_values)
 
 
 def _record_curvature(connection: Connection, metrics: EpochMetrics) -> None:
@@ -237,9 +245,9 @@ def finish_attempt(
         update(runs).where(runs.c.id == bindparam("run_id")),
         [_outcome_row(outcome, attempt_id) for outcome in finished.outcomes],
     )
-    optuna_storage.complete_trials(
+    optuna_rows.complete_trials(
         connection,
-        {trial_id: seed_mean([o.objective for o in outcomes]) for trial_id, outcomes in outcomes_of.items()},
+        {trial_id: [seed_mean([o.objective for o in outcomes])] for trial_id, outcomes in outcomes_of.items()},
         {trial_id: _trial_attributes(outcomes) for trial_id, outcomes in outcomes_of.items()},
     )
 
@@ -253,7 +261,7 @@ def abandon_attempt(
 ) -> None:
     """An attempt brought nothing; its trials wait for another one."""
     _close_attempt(connection, attempt_id, termination, error)
-    optuna_storage.release_trials(connection, [trial.optuna_trial_id for trial in batch])
+    optuna_rows.release_trials(connection, [trial.optuna_trial_id for trial in batch])
 
 
 def fail_attempt(connection: Connection, attempt_id: int, batch: Sequence[TrialRecord], failed: BatchFailed) -> None:
@@ -265,7 +273,7 @@ def fail_attempt(connection: Connection, attempt_id: int, batch: Sequence[TrialR
         .where(runs.c.trial_id.in_([trial.id for trial in batch]))
         .values(termination=failed.termination.name, reason=lines[-1] if lines else "", attempt_id=attempt_id)
     )
-    optuna_storage.fail_trials(connection, [trial.optuna_trial_id for trial in batch])
+    optuna_rows.fail_trials(connection, [trial.optuna_trial_id for trial in batch])
 
 
 def reconcile_study(connection: Connection, study_id: int, pending: Sequence[TrialRecord]) -> None:
@@ -279,7 +287,7 @@ def reconcile_study(connection: Connection, study_id: int, pending: Sequence[Tri
             error="the driver ended before this attempt did",
         )
     )
-    optuna_storage.release_trials(connection, [trial.optuna_trial_id for trial in pending])
+    optuna_rows.release_trials(connection, [trial.optuna_trial_id for trial in pending])
 
 
 def claim_study(connection: Connection, study_id: int) -> None:

@@ -11,8 +11,9 @@ from study.creation import create_study
 from study.driver import Driver
 from study.spec import StudySpec
 from study.spec_file import parse_spec
-from study.storage import optuna_storage
+from study.storage import optuna_rows
 from study.storage.engine import create_database
+from study.storage.optuna_rows import AskedTrial
 from workers.pool import InlinePool
 
 TABLES = {
@@ -56,20 +57,19 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 def write_ours(url: str) -> None:
     with create_database(url) as engine, engine.begin() as connection:
-        study_id = optuna_storage.create_optuna_study(connection, "s", metric="val_error", user_attributes={"k": "v"})
-        ids = optuna_storage.enqueue_trials(
-            connection,
-            study_id,
-            # Our plans hold whole numbers as floats.
-            params=[{name: float(value) for name, value in params.items()} for params in PARAMS],
-            distributions=DISTRIBUTIONS,
-            user_attributes=[{"origin": "design"}] * 3,
-        )
-        optuna_storage.start_trials(connection, ids)
+        study_id = optuna_rows.create_optuna_study(connection, "s", metrics=["val_error"], user_attributes={"k": "v"})
+        # Our plans hold whole numbers as floats.
+        asked = [
+            AskedTrial({name: float(value) for name, value in params.items()}, DISTRIBUTIONS, {"origin": "design"})
+            for params in PARAMS
+        ]
+        ids = optuna_rows.enqueue_trials(connection, study_id, asked[:1], first_number=0)
+        ids += optuna_rows.enqueue_trials(connection, study_id, asked[1:], first_number=1)
+        optuna_rows.start_trials(connection, ids, keep_steps=0)
         for step in (1, 2):
-            optuna_storage.report_trials(connection, step, {trial: 0.5 / (trial + step) for trial in ids})
-        optuna_storage.complete_trials(connection, {ids[0]: 0.25, ids[1]: 0.125}, {ids[0]: {"diverged": 1}})
-        optuna_storage.fail_trials(connection, ids[2:])
+            optuna_rows.report_trials(connection, step, {trial: 0.5 / (trial + step) for trial in ids})
+        optuna_rows.complete_trials(connection, {ids[0]: [0.25], ids[1]: [0.125]}, {ids[0]: {"diverged": 1}})
+        optuna_rows.fail_trials(connection, ids[2:])
 
 
 def write_as_optuna(url: str) -> None:
