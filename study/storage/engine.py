@@ -89,7 +89,7 @@ def _upgrade(engine: Engine, url: str) -> None:
             # Readers (dashboards) then never block the writer; the mode is kept in the file.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     # Its constructor makes Optuna's tables, or refuses those of another Optuna.
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=_engine_arguments(make_url(url)))
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_arguments(make_url(url)))
     storage.remove_session()
     storage.engine.dispose()
     with engine.begin() as connection:
@@ -117,7 +117,7 @@ def database_file(url: str) -> Path | None:
     Raises:
         DatabaseError: The file is a folder, or its folder does not exist.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database is None or parsed.database.startswith("file:"):
         return None
     path = Path(parsed.database)
@@ -166,16 +166,16 @@ def shown(url: str | URL) -> str:
 @contextlib.contextmanager
 def _connect(url: str, *, create: bool = False) -> Iterator[Engine]:
     """An engine that has been seen to answer; only with ``create`` is a missing SQLite file made."""
-    parsed = _parse(url)
+    parsed = parse_url(url)
     path = database_file(url)
     if path is not None and not create and not path.exists():
         raise DatabaseError(
             f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), "
             "or say where it is with --db or ADAI_DATABASE_URL"
         )
-    engine = create_engine(parsed, **_engine_arguments(parsed))
+    engine = create_engine(parsed, **engine_arguments(parsed))
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "connect", configure_sqlite)
     try:
         _check_answers(engine)
         yield engine
@@ -194,8 +194,12 @@ def _check_answers(engine: Engine) -> None:
         ) from error
 
 
-def _parse(url: str) -> URL:
-    """The parts of a URL of a supported kind."""
+def parse_url(url: str) -> URL:
+    """The parts of a URL of a supported kind.
+
+    Raises:
+        DatabaseUrlError: It is none, or a database in memory.
+    """
     forms = "write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
     kind, separator, _ = url.partition("://")
     try:
@@ -212,13 +216,15 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _engine_arguments(url: URL) -> dict[str, object]:
+def engine_arguments(url: URL) -> dict[str, object]:
+    """What ``create_engine`` is told: how long to wait for a lock or an answer, and to look for dead connections."""
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _BUSY_SECONDS}}
     return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
 
 
-def _configure_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+def configure_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    """For SQLAlchemy's event of a new connection."""
     del entry
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")

@@ -10,6 +10,7 @@ attribute until a worker suggests them again. Optuna's ``ask`` and ``suggest`` g
 import dataclasses
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,10 +163,17 @@ def complete_trials(
 def prune_trials(
     connection: Connection, values: Mapping[int, float], user_attributes: Mapping[int, Mapping[str, Any]]
 ) -> None:
-    """Running trials are pruned: trial id -> the value last reported, which Optuna's ``tell`` takes as their value."""
-    _finish_trials(
-        connection, {trial_id: [value] for trial_id, value in values.items()}, user_attributes, TrialState.PRUNED
-    )
+    """Running trials are pruned: trial id -> the value last reported, which Optuna's ``tell`` takes as their value.
+
+    NaN, which Optuna has no place for in a value, leaves a trial without one, as ``tell`` does.
+    """
+    known = {trial_id: [] if math.isnan(value) else [value] for trial_id, value in values.items()}
+    _finish_trials(connection, known, user_attributes, TrialState.PRUNED)
+
+
+def set_user_attributes(connection: Connection, attributes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Add to what Optuna Dashboard shows beside parameters, or replace it: trial id -> attributes."""
+    _set_attributes(connection, _trial_user_attributes, attributes)
 
 
 def fail_trials(connection: Connection, trial_ids: Sequence[int]) -> None:
@@ -190,7 +198,7 @@ def _finish_trials(
         for (trial_id, objective), (value, kind) in stored.items()
     ]
     _upsert(connection, _values, rows, keys=("trial_id", "objective"))
-    _set_attributes(connection, _trial_user_attributes, user_attributes)
+    set_user_attributes(connection, user_attributes)
     _set_state(connection, list(values), state, datetime_complete=_now())
 
 

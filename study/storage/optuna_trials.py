@@ -4,13 +4,15 @@ import datetime as dt
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import ColumnElement, Connection, Row, Table, select, true
+
+from study.storage.id_lists import among
 
 #: Optuna's table of trials, for conditions on them.
 optuna_trials: Table = models.TrialModel.__table__
@@ -59,6 +61,15 @@ def read_frozen_trials(
         ),
     )
     return [_to_frozen(row, *(part.get(row.trial_id, {}) for part in parts)) for row in rows]
+
+
+def read_last_values(connection: Connection, trial_ids: Iterable[int]) -> dict[int, float]:
+    """The intermediate value of the last step of each trial that reported any."""
+    known = among(connection, _intermediate_values.c.trial_id, trial_ids)
+    columns = [_intermediate_values.c[name] for name in ("trial_id", "intermediate_value", "intermediate_value_type")]
+    rows = connection.execute(select(*columns).where(known).order_by(_intermediate_values.c.step))
+    to_value = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+    return {trial_id: to_value(value, kind) for trial_id, value, kind in rows}
 
 
 def _by_trial(
