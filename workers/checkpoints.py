@@ -35,10 +35,10 @@ class CheckpointSettingsError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoint file of one batch; the same for every attempt to train the same runs.
+    """The checkpoint file of one batch; the same for every attempt and stage of training the same runs.
 
     Args:
-        batch: Which batch. Its id is not part of the name: another attempt has another one.
+        batch: Which batch. Its id and what tells its stage are not part of the name.
         dtype: Of the rows, part of the name.
         device: Kind of device, part of the name: another kind would go on with other bits.
         fingerprint: Names what else the runs depend on: data and model, which may come from outside this package. Only
@@ -48,7 +48,8 @@ class Checkpoints:
     def __init__(
         self, batch: TrialBatch, *, dtype: torch.dtype, device: torch.device, fingerprint: Callable[[], str]
     ) -> None:
-        runs = dataclasses.asdict(dataclasses.replace(batch, batch_id=0))
+        composition = dataclasses.replace(batch, batch_id=0, dropped=(), start_epoch=0, stop_epoch=None)
+        runs = dataclasses.asdict(composition)
         versions = (_code_version(), str(torch.__version__), str(dtype), device.type)
         # Sorted: equal mappings may have their entries in another order.
         self._runs = json.dumps([runs, *versions], sort_keys=True)
@@ -75,9 +76,9 @@ class Checkpoints:
         self.remove()
         return None
 
-    def save_if_due(self, content: dict[str, Any]) -> None:
-        """Replace the checkpoint if the last one is old enough; a full or read-only disk costs the checkpoint only."""
-        if self._path is None or not self.is_due:
+    def save(self, content: dict[str, Any]) -> None:
+        """Replace the checkpoint; a full or read-only disk costs the checkpoint only."""
+        if self._path is None:
             return
         started = time.monotonic()
         _remove_stale(self._path.parent)
@@ -89,11 +90,11 @@ class Checkpoints:
 
     @property
     def is_due(self) -> bool:
-        """Whether :meth:`save_if_due` would write now."""
+        """Whether the last checkpoint is old enough for the next one."""
         return self._path is not None and time.monotonic() - self._last >= self._pause
 
     def remove(self) -> None:
-        """The batch ended."""
+        """The last run of the batch ended."""
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)

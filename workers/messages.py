@@ -254,7 +254,8 @@ class Heartbeat:
 
     Attributes:
         batch_id: The batch.
-        steps: Training steps of the batch until now: a worker whose steps stand still hangs.
+        steps: What was done of the batch until now (a step or a row of it trained, a row evaluated or measured): a
+            worker whose steps stand still hangs.
         worker: Name of the worker.
         host: Its machine.
         pid: Its process.

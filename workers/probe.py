@@ -1,7 +1,7 @@
 """Measures the loss surface around rows on fixed training examples, the same for every run of a study."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ def measure_rows(
     seeds: Sequence[int],
     epoch: int,
     settings: CurvatureSettings = THOROUGH,
+    on_row: Callable[[], None] | None = None,
 ) -> list[Measured]:
     """Curvature of each row, and a loss slice if asked for: the training loss, unsmoothed and not augmented.
 
@@ -43,6 +44,7 @@ def measure_rows(
         seeds: Seed index of each row.
         epoch: Names the measurement.
         settings: How exactly to measure.
+        on_row: Called after each row.
     """
     if not seeds:
         return []
@@ -62,4 +64,6 @@ def measure_rows(
             line = loss_slice(*run, study_seed=study_seed, seed=seed, step=epoch, alphas=alphas)
             values |= {"slice_alphas": line.alphas, "slice_losses": line.losses}
         measured.append(values)
+        if on_row is not None:
+            on_row()
     return measured

@@ -3,11 +3,12 @@
 Shapes: ``T`` rows still training, ``P`` parameters, ``B`` batch, ``N`` training examples.
 """
 
+import dataclasses
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,8 +25,6 @@ from workers.probe import Measured, measure_rows
 
 #: What the schedule multiplies. AdaBound's final_lr follows a schedule of lr, as in its authors' code.
 _SCHEDULED = ("lr", "final_lr")
-#: From the metrics of an epoch to the runs that are not worth going on with.
-Pruner = Callable[[EpochMetrics], Collection[int]]
 
 
 def train_batch(
@@ -34,19 +33,21 @@ def train_batch(
     worker: str,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    prune: Pruner | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Iterator[EpochMetrics | BatchFinished]:
-    """Train all runs of ``batch``; yield each epoch's metrics, then the outcomes.
+    """Train the runs of ``batch`` that have not been dropped; yield each epoch's metrics, then the outcomes.
 
-    If an earlier attempt left a checkpoint, the epochs before it are yielded again as they were, and training goes on
-    after it: the events are the same as without the interruption.
+    If an earlier attempt or stage left a checkpoint, training goes on after it, and what it trained of this stage is
+    yielded again as it was: the events are the same as without the interruption. Without a checkpoint the epochs of
+    earlier stages are trained again, silently.
 
     Args:
         batch: What to train.
         worker: Name of this worker, for the record.
         device: A torch device.
         dtype: Of parameters, gradients and inputs.
-        prune: Asked after every epoch; the runs it names end there.
+        on_step: Called whenever something was done: a step or a row of it trained, a row evaluated or measured. What it
+            raises ends the training.
 
     Raises:
         KeyError: Unknown workload, optimizer or schedule.
@@ -56,19 +57,21 @@ def train_batch(
     """
     place = torch.device(device)
     start_peak_memory(place)
-    training = _Training(batch, place, dtype)
+    training = _Training(batch, place, dtype, on_step or _do_nothing)
     checkpoints = Checkpoints(
         batch, dtype=dtype, device=place, fingerprint=lambda: fingerprint(training.model, training.data)
     )
     saved = checkpoints.load()
-    if saved is not None:
+    if saved is not None and training.can_restore(saved):
         training.restore(saved)
-        yield from training.history
-    while training.rows:
-        yield training.run_epoch()
-        training.end_epoch(prune)
-        if training.rows and checkpoints.is_due:
-            checkpoints.save_if_due(training.save())
+        yield from training.read_history()
+    while training.is_going_on:
+        metrics = training.run_epoch()
+        if metrics.epoch > batch.start_epoch:
+            yield metrics
+        training.end_epoch()
+        if training.is_going_on and checkpoints.is_due:
+            checkpoints.save(training.save())
     placement = Placement(
         worker=worker,
         host=platform.node(),
@@ -77,25 +80,39 @@ def train_batch(
         engine=training.engine_name,
         torch_version=str(torch.__version__),
     )
+    if training.rows:
+        checkpoints.save(training.save())
     try:
-        yield BatchFinished(batch.batch_id, training.collect_outcomes(), placement)
+        yield BatchFinished(batch.batch_id, training.collect_outcomes(), placement, training.list_paused())
     finally:
         # Also when nobody asks for a next event: the outcomes have been taken.
-        checkpoints.remove()
+        if not training.rows:
+            checkpoints.remove()
+
+
+def _do_nothing() -> None:
+    """For those who do not ask for progress."""
 
 
 class _Training:
     """The rows of one batch that are still training, and the outcomes of those that are not."""
 
-    def __init__(self, batch: TrialBatch, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, batch: TrialBatch, device: torch.device, dtype: torch.dtype, on_step: Callable[[], None]
+    ) -> None:
         self.batch = batch
+        self.on_step = on_step
+        self.dropped = frozenset(batch.dropped)
         self.device = device
         self.workload = prepare_workload(batch.workload, batch.training)
         self.data = prepare_data(batch.workload, batch.training.data, device=device, dtype=dtype)
         self.rule: UpdateRule = get_rule(batch.optimizer, **batch.options)
         self.cap = self.workload.chance_level(batch.objective, self.data)
         #: Positions in the batch of the rows still training. Rows of one seed stand together: they share batches.
-        self.rows: list[int] = sorted(range(len(batch.run_ids)), key=lambda row: batch.seeds[row])
+        self.rows: list[int] = sorted(
+            (row for row, run_id in enumerate(batch.run_ids) if run_id not in self.dropped),
+            key=lambda row: batch.seeds[row],
+        )
         model, rows = initial_rows(
             lambda: self.workload.build_model(self.data),
             study_seed=batch.study_seed,
@@ -111,6 +128,7 @@ class _Training:
             self.workload,
             precision=batch.training.precision,
             compile_key=compile_key(batch.workload, batch.training, dtype, device),
+            on_row=on_step,
         )
         self.state = self.rule.init(rows.theta_TP, [parameter.numel() for parameter in model.parameters()])
         self.feed = Feed(self.workload, self.data, model, batch)
@@ -126,6 +144,12 @@ class _Training:
             name: torch.tensor([values[row] for row in self.rows], dtype=torch.float64, device=self.device)
             for name, values in self.batch.hyperparameters.items()
         }
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether a row is to be trained for another epoch of this stage."""
+        stop = self.batch.stop_epoch
+        return bool(self.rows) and (stop is None or self.epoch < stop)
 
     @property
     def engine_name(self) -> str:
@@ -185,6 +209,7 @@ class _Training:
             sums_2T[1] += torch.linalg.vector_norm(self.engine.grad_TP, dim=1)
             self.rule.update_(self.engine.theta_TP, self.engine.grad_TP, self.state, hyperparameters)
             steps += 1
+            self.on_step()
         loss_T, norm_T = sums_2T[0] / len(self.data.train.labels), sums_2T[1] / steps
         return loss_T.tolist(), norm_T.tolist(), hyperparameters["lr"].tolist()
 
@@ -210,6 +235,7 @@ class _Training:
             study_seed=self.batch.study_seed,
             seeds=[self.batch.seeds[self.rows[position]] for position in positions],
             epoch=self.epoch,
+            on_row=self.on_step,
         )
         return {
             self.batch.run_ids[self.rows[position]]: values
@@ -225,20 +251,16 @@ class _Training:
             if error <= target:
                 self.reached.setdefault(run_id, (self.epoch * self.feed.steps, self.seconds))
 
-    def end_epoch(self, prune: Pruner | None) -> None:
-        """Record the rows that diverged, finished or were pruned in the epoch just run, and go on without them."""
-        metrics = self.history[-1]
-        pruned = set(prune(metrics)) if prune is not None else set()
+    def end_epoch(self) -> None:
+        """Record the rows that diverged or finished in the epoch just run, and go on without them."""
         finished = [self.epoch >= self.batch.epochs[row] for row in self.rows]
         tested = self._test([p for p, done in enumerate(finished) if done and not self.reasons[p]])
         staying = []
-        for position, run_id in enumerate(metrics.run_ids):
+        for position in range(len(self.rows)):
             if self.reasons[position]:
                 self._record(position, Termination.DIVERGED, self.reasons[position], (None, None))
             elif finished[position]:
                 self._record(position, Termination.COMPLETED, "", tested[position])
-            elif run_id in pruned:
-                self._record(position, Termination.PRUNED, f"stopped after epoch {self.epoch}", (None, None))
             else:
                 staying.append(position)
         if len(staying) < len(self.rows):
@@ -291,8 +313,18 @@ class _Training:
         )
 
     def collect_outcomes(self) -> tuple[RunOutcome, ...]:
-        """One outcome per run, in the batch's order."""
-        return tuple(self.outcomes[run_id] for run_id in self.batch.run_ids)
+        """Of the runs that ended and had not been dropped, in the batch's order."""
+        ended = self.outcomes.keys() - self.dropped
+        return tuple(self.outcomes[run_id] for run_id in self.batch.run_ids if run_id in ended)
+
+    def list_paused(self) -> tuple[int, ...]:
+        """The runs that wait for the next stage, in the batch's order."""
+        return tuple(self.batch.run_ids[row] for row in sorted(self.rows))
+
+    def read_history(self) -> list[EpochMetrics]:
+        """What was trained of this stage, without the runs that have been dropped since."""
+        selected = [_without(metrics, self.dropped) for metrics in self.history]
+        return [metrics for metrics in selected if metrics.run_ids and metrics.epoch > self.batch.start_epoch]
 
     def save(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as plain values and tensors."""
@@ -308,6 +340,12 @@ class _Training:
             "outcomes": pack_outcomes(self.outcomes),
         }
 
+    def can_restore(self, saved: dict[str, Any]) -> bool:
+        """Whether the checkpoint is of this stage or an earlier one."""
+        stop = self.batch.stop_epoch
+        known = {self.batch.run_ids[row] for row in saved["rows"]} | {entry["run_id"] for entry in saved["outcomes"]}
+        return (stop is None or saved["epoch"] <= stop) and known >= set(self.batch.run_ids) - self.dropped
+
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on where :meth:`save` was called."""
         self.epoch, self.seconds = saved["epoch"], saved["seconds"]
@@ -317,4 +355,15 @@ class _Training:
         self.state = type(self.state)._make(tensor.to(self.device) for tensor in saved["state"])
         self.history = unpack_metrics(saved["history"], self.batch.batch_id)
         self.outcomes = unpack_outcomes(saved["outcomes"])
-        self._select_hyperparameters()
+        self._keep([p for p, row in enumerate(self.rows) if self.batch.run_ids[row] not in self.dropped])
+
+
+def _without(metrics: EpochMetrics, run_ids: frozenset[int]) -> EpochMetrics:
+    """The metrics of the other runs."""
+    kept = [position for position, run_id in enumerate(metrics.run_ids) if run_id not in run_ids]
+    if len(kept) == len(metrics.run_ids):
+        return metrics
+    of_rows = ("run_ids", "train_loss", "val_loss", "val_error", "objective", "lr", "grad_norm")
+    selected: dict[str, Any] = {name: tuple(getattr(metrics, name)[position] for position in kept) for name in of_rows}
+    curvature = {run_id: values for run_id, values in metrics.curvature.items() if run_id not in run_ids}
+    return dataclasses.replace(metrics, **selected, curvature=curvature)

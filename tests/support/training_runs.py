@@ -28,7 +28,7 @@ from workers.initialization import build_model
 from workers.messages import BatchFinished, EpochMetrics, RunOutcome, Training, TrialBatch, WorkloadReference
 from workers.preparation import prepare_workload
 from workers.random import Purpose, permutation
-from workers.trainer import Pruner, train_batch
+from workers.trainer import train_batch
 from workers.workloads import Dataset
 from workers.workloads.corruption import DataOptions, corrupt
 
@@ -157,11 +157,9 @@ def select_runs(batch: TrialBatch, *positions: int) -> TrialBatch:
     )
 
 
-def train(
-    batch: TrialBatch, dtype: torch.dtype = torch.float32, prune: Pruner | None = None
-) -> tuple[list[EpochMetrics], BatchFinished]:
+def train(batch: TrialBatch, dtype: torch.dtype = torch.float32) -> tuple[list[EpochMetrics], BatchFinished]:
     """Every epoch's metrics, and how the batch ended."""
-    return unzip(list(train_batch(batch, worker="test", dtype=dtype, prune=prune)))
+    return unzip(list(train_batch(batch, worker="test", dtype=dtype)))
 
 
 def unzip(events: Events) -> tuple[list[EpochMetrics], BatchFinished]:
@@ -170,11 +168,9 @@ def unzip(events: Events) -> tuple[list[EpochMetrics], BatchFinished]:
     return [epoch for epoch in epochs if isinstance(epoch, EpochMetrics)], finished
 
 
-def histories(
-    batch: TrialBatch, dtype: torch.dtype = torch.float32, prune: Pruner | None = None
-) -> list[tuple[str, ...]]:
+def histories(batch: TrialBatch, dtype: torch.dtype = torch.float32) -> list[tuple[str, ...]]:
     """For each run all that is measured of it, but for time and memory, to the last bit."""
-    return histories_of(*train(batch, dtype, prune))
+    return histories_of(*train(batch, dtype))
 
 
 def histories_of(epochs: list[EpochMetrics], finished: BatchFinished) -> list[tuple[str, ...]]:

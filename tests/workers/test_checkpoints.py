@@ -68,7 +68,7 @@ def checkpoint_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_batch(engine: EngineName = "looped", batch_id: int = 1) -> TrialBatch:
-    """Two rows of one seed that end at different epochs, one that will be pruned, one that diverges, all measured."""
+    """Two rows of one seed that end at different epochs, one of another, one that diverges, all measured."""
     return TrialBatch(
         batch_id=batch_id,
         workload=Reference("linear" if engine == "stacked" else "convolutional", SOURCE),
@@ -82,10 +82,6 @@ def make_batch(engine: EngineName = "looped", batch_id: int = 1) -> TrialBatch:
         training=Training(schedule="cosine", label_smoothing=0.1, curvature=CurvatureRequest(every=3, examples=8)),
         engine=engine,
     )
-
-
-def prune(metrics: EpochMetrics) -> list[int]:
-    return [5] if metrics.epoch == 2 else []
 
 
 def without_times(event: Event, batch_id: int = 1) -> str:
@@ -102,7 +98,7 @@ def without_times(event: Event, batch_id: int = 1) -> str:
 
 def train(batch: TrialBatch, epochs: int | None = None, dtype: torch.dtype = torch.float32) -> list[str]:
     """What training says; with ``epochs`` it is left in the middle of the epoch after so many."""
-    events = train_batch(batch, worker="test", prune=prune, dtype=dtype)
+    events = train_batch(batch, worker="test", dtype=dtype)
     return [without_times(event, batch.batch_id) for event in itertools.islice(events, epochs and epochs + 1)]
 
 
@@ -128,7 +124,7 @@ def test_an_interrupted_batch_goes_on_as_if_it_had_not_been(
 ) -> None:
     undisturbed = train(make_batch(engine))
     assert len(undisturbed) == 6
-    assert all(word in undisturbed[-1] for word in ("COMPLETED", "DIVERGED", "PRUNED"))
+    assert all(word in undisturbed[-1] for word in ("COMPLETED", "DIVERGED"))
     train(make_batch(engine), epochs)
     trained = count_trained_epochs(monkeypatch)
     assert train(make_batch(engine, batch_id=2)) == undisturbed
@@ -142,10 +138,10 @@ def test_a_killed_process_loses_only_the_epoch_it_was_in(
 import sys, time
 import torch
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_checkpoints import make_batch, prune
+from test_checkpoints import make_batch
 from workers.trainer import train_batch
 torch.set_num_threads(1)
-for event in train_batch(make_batch(), worker="killed", prune=prune):
+for event in train_batch(make_batch(), worker="killed"):
     print(event.epoch, flush=True)
     if event.epoch == 4:
         time.sleep(60)
@@ -302,7 +298,7 @@ def test_files_of_given_up_studies_are_removed_and_nothing_else_is(checkpoint_fo
 
 
 def save(batch: TrialBatch, dtype: torch.dtype = torch.float32, device: torch.device = CPU, of: str = "data") -> None:
-    Checkpoints(batch, dtype=dtype, device=device, fingerprint=lambda: of).save_if_due({"epoch": 2})
+    Checkpoints(batch, dtype=dtype, device=device, fingerprint=lambda: of).save({"epoch": 2})
 
 
 def load(
@@ -311,12 +307,15 @@ def load(
     return Checkpoints(batch, dtype=dtype, device=device, fingerprint=lambda: of).load()
 
 
-def test_equal_runs_find_the_checkpoint_whatever_the_attempt_and_the_order_of_names() -> None:
+def test_equal_runs_find_the_checkpoint_whatever_the_attempt_the_stage_and_the_order_of_names() -> None:
     batch = dataclasses.replace(make_batch(), training=Training(data={"limit_train": 9, "limit_test": 8}))
     save(batch)
     turned = dataclasses.replace(
         batch,
         batch_id=99,
+        dropped=(7, 8),
+        start_epoch=1,
+        stop_epoch=3,
         hyperparameters=dict(reversed(batch.hyperparameters.items())),
         training=Training(data={"limit_test": 8, "limit_train": 9}),
     )

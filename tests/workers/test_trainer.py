@@ -75,46 +75,13 @@ def test_rows_end_with_their_own_budgets_with_the_numbers_that_they_have_alone()
     assert histories(batch) == [histories(select_runs(batch, row))[0] for row in range(4)]
 
 
-@pytest.mark.parametrize("engine", ["stacked", "looped"])
-def test_a_pruned_run_ends_with_the_epoch_in_which_it_was_named(engine: EngineName) -> None:
-    batch = make_batch(seeds=(1, 0, 2), epochs=(4, 4, 2), training=Training(data=LIMITS), engine=engine)
-
-    def prune(metrics: EpochMetrics) -> list[int]:
-        # The third has just finished when it is named: it is complete. Nobody is called 7.
-        return [100, 102, 7] if metrics.epoch == 2 else []
-
-    epochs, finished = train(batch, prune=prune)
-    pruned, whole, done = finished.outcomes
-    assert pruned.termination is Termination.PRUNED
-    assert pruned.epochs == 2
-    assert "epoch 2" in pruned.reason
-    assert pruned.test_loss is None
-    assert pruned.test_error is None
-    assert pruned.objective == pruned.val_error == epochs[1].val_error[epochs[1].run_ids.index(100)]
-    assert not pruned.at_chance
-    assert (whole.termination, whole.epochs) == (Termination.COMPLETED, 4)
-    assert (done.termination, done.epochs) == (Termination.COMPLETED, 2)
-    assert done.test_error is not None
-    assert [set(epoch.run_ids) for epoch in epochs[2:]] == [{101}] * 2
-    assert histories(batch, prune=prune)[1] == histories(batch)[1]
-
-
-def test_a_batch_whose_rows_are_all_pruned_ends() -> None:
-    epochs, finished = train(
-        make_batch(workload="small-mlp", seeds=(0, 1), epochs=9), prune=lambda metrics: metrics.run_ids
-    )
-    assert len(epochs) == 1
-    assert [outcome.termination for outcome in finished.outcomes] == [Termination.PRUNED] * 2
-
-
 def test_a_diverged_run_is_recorded_with_its_epoch_and_counts_at_chance_level() -> None:
     batch = concatenate(
         make_batch("sgd", epochs=4, training=Training(data=LIMITS)), make_batch("sgd", epochs=4, values={"lr": 1e3})
     )
-    epochs, finished = train(batch, prune=lambda _: [101])
+    epochs, finished = train(batch)
     whole, diverged = finished.outcomes
     assert whole.termination is Termination.COMPLETED
-    # Although it was named to be pruned, too.
     assert diverged.termination is Termination.DIVERGED
     assert diverged.epochs == 1
     assert "loss" in diverged.reason

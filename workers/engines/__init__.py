@@ -1,6 +1,6 @@
 """The engines behind one interface, and the choice between them."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
@@ -46,6 +46,7 @@ def make_engine(
     *,
     precision: Precision = "float32",
     compile_key: Hashable = None,
+    on_row: Callable[[], None] | None = None,
 ) -> Engine:
     """The engine called ``name``; ``auto`` is the stacked engine where it can train the workload, else the looped one.
 
@@ -56,6 +57,7 @@ def make_engine(
         workload: With the loss that is to be trained.
         precision: Of products.
         compile_key: Names workload, shapes and types, for the compiled engine and the audit of the looped ones.
+        on_row: Called by engines that work row by row after each row of a step or an evaluation.
 
     Raises:
         TypeError: The engine cannot train this workload, or not in this precision.
@@ -72,6 +74,7 @@ def make_engine(
         autocast=torch.bfloat16 if reduced else None,
         compile_key=compile_key if name == "looped-compiled" else None,
         audit_key=compile_key,
+        on_row=on_row,
     )
 
 

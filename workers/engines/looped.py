@@ -31,6 +31,7 @@ class LoopedEngine:
         autocast: Type in which autocast computes products; None computes in the rows' own.
         compile_key: Names the compiled step, so that later batches of this process find it; None runs eagerly.
         audit_key: Names workload and training, so that later batches of this process are not audited again.
+        on_row: Called after each row of a step or an evaluation.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LoopedEngine:
         autocast: torch.dtype | None = None,
         compile_key: Hashable | None = None,
         audit_key: Hashable | None = None,
+        on_row: Callable[[], None] | None = None,
     ) -> None:
         self._model = model
         self._layout = RowLayout.of(model)
@@ -50,6 +52,7 @@ class LoopedEngine:
         self._train_forward = Forward(model, workload.loss, self._layout.names, autocast=autocast)
         self._compile_key = compile_key
         self._audit_key = audit_key
+        self._on_row = on_row
         self._compiled: Callable[..., Tensor] | None = None
         self._compiled_shape: torch.Size | None = None
         self.compiling_failed = ""
@@ -118,7 +121,12 @@ class LoopedEngine:
             # A captured graph overwrites its outputs when it runs again.
             losses.append(loss.detach().clone())
             self._keep_buffers(row, buffers)
+            self._tell_progress()
         return torch.stack(losses)
+
+    def _tell_progress(self) -> None:
+        if self._on_row is not None:
+            self._on_row()
 
     def _buffers_of(self, row: int, data: StepData, seed: int) -> Buffers:
         if data.dropout_keys is None:
@@ -176,5 +184,6 @@ class LoopedEngine:
             parts = zip(*(torch.split(part, EVALUATION_BATCH) for part in (inputs, labels)), strict=True)
             measured = [forward(parameters, buffers, part, part_labels) * len(part) for part, part_labels in parts]
             sums.append(torch.stack(measured).sum(dim=0))
+            self._tell_progress()
         loss_T, error_T = (torch.stack(sums) / len(labels)).unbind(1)
         return loss_T, error_T
