@@ -59,7 +59,7 @@ def enqueue_trials(
     connection: Connection,
     optuna_study_id: int,
     *,
-    params: Sequence[Mapping[str, float]],
+    params: Sequence[Mapping[str, float | bool | str]],
     distributions: Mapping[str, BaseDistribution],
     user_attributes: Sequence[Mapping[str, Any]],
 ) -> list[int]:
