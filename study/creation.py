@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from sqlalchemy import Engine
 
+from study.axis import format_value
 from study.design import plan_trials
 from study.errors import SpecError
 from study.provenance import describe_environment
 from study.spec import StudySpec
 from study.storage import writes
 from study.storage.records import StudyRecord, find_spec_hash, find_study
-from study.training import TRAINING_AXES
+from study.training import SCHEDULE, TRAINING_AXES
 from workers.messages import EnginePlan
 from workers.planner import PlanRequest
 from workers.pool import RefusedError, WorkerPool
@@ -57,21 +58,24 @@ def plan_engines(spec: StudySpec, pool: WorkerPool) -> dict[str, EnginePlan]:
 
 
 def _check_training_axes(spec: StudySpec) -> None:
-    """See that workloads can be trained at both ends of every axis of the training.
+    """See that workloads can be trained at both ends, or all choices, of every axis of the training.
 
     Raises:
         RefusedError: One cannot; its trials would fail after the study was written.
     """
     for workload in spec.workloads:
         for optimizer in spec.optimizers:
-            for name in TRAINING_AXES.keys() & optimizer.axes.keys():
-                for end in (optimizer.axes[name].low, optimizer.axes[name].high):
+            for name in (TRAINING_AXES.keys() | {SCHEDULE}) & optimizer.axes.keys():
+                axis = optimizer.axes[name]
+                for end in axis.choices or axis.ends:
                     try:
                         training = spec.training_of_trial({name: end})
                         prepare_workload(spec.reference(workload), training)
                         DataOptions(**training.data)  # type: ignore[arg-type]
                     except ValueError as error:
-                        raise RefusedError(f"axis {name} of {optimizer.name} at {end:g}: {error}") from error
+                        raise RefusedError(
+                            f"axis {name} of {optimizer.name} at {format_value(end)}: {error}"
+                        ) from error
 
 
 def create_study(

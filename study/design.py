@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import qmc
 
+from study.axis import AxisSpec, Value
 from study.design_spec import DesignSpec
+from study.search_space import OptimizerSpec
 from study.space import to_unit, to_value
-from study.spec import OptimizerSpec, StudySpec
+from study.spec import StudySpec
 from workers.random import Purpose, uniform
 
 #: The column of the unit cube that each hyperparameter reads. Shared between optimizers: point k has the same
@@ -64,7 +66,7 @@ class PlannedTrial:
     optimizer: str
     number: int
     origin: Origin
-    hyperparameters: dict[str, float]
+    hyperparameters: dict[str, Value]
     unit: dict[str, float | None]
 
 
@@ -113,14 +115,22 @@ def _training_defaults(spec: StudySpec, workload: str, optimizer: OptimizerSpec)
         "imbalance_ratio": training.imbalance_ratio,
     }
     return {
-        name: min(float(value), optimizer.axes[name].high) for name, value in values.items() if name in optimizer.axes
+        name: min(float(value), _highest(optimizer.axes[name]))
+        for name, value in values.items()
+        if name in optimizer.axes
     }
+
+
+def _highest(axis: AxisSpec) -> float:
+    """The largest number of an axis."""
+    return max(float(value) for value in axis.choices or axis.ends)
 
 
 def _plan_optimizer(
     workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64], training: dict[str, float]
 ) -> list[PlannedTrial]:
-    defaults = {h.name: h.default for h in optimizer.rule.hyperparameters} | optimizer.fixed | training
+    defaults: dict[str, Value] = {h.name: h.default for h in optimizer.rule.hyperparameters}
+    defaults |= optimizer.fixed | training
     units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
     trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
     for number, point in enumerate(points, start=1):

@@ -1,18 +1,17 @@
 """The study spec: what one study is, and everything that must hold for it."""
 
-import difflib
 import hashlib
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from adai import Scale, UpdateRule, get_optimizer, get_rule, list_optimizers
+from study.axis import Value
 from study.design_spec import DesignSpec, PruningSpec
-from study.training import INTEGER_AXES, TRAINING_AXES, Strict, TrainingSpec
+from study.search_space import OptimizerSpec
+from study.training import INTEGER_AXES, SCHEDULE, TRAINING_AXES, Strict, TrainingSpec, check_known
 from workers.messages import Objective, Training, WorkloadReference
 from workers.workloads import Workload, get_workload, list_workloads, read_workloads
 
@@ -22,152 +21,6 @@ STORED = "stored"
 #: Not in the hash where they are empty.
 _LATER_FIELDS = ("workload_files",)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-class AxisSpec(Strict):
-    """The range of one hyperparameter, both ends included."""
-
-    low: float
-    """Smallest value."""
-    high: float
-    """Largest value."""
-    scale: Scale = "linear"
-    """How values spread: `linear`, `log` (of x), or `log1m` (log of 1 - x, for decays near 1)."""
-    integer: bool = False
-    """Whole numbers only; always so for `batch_size`, `epochs` and `limit_train`."""
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        if not self.low < self.high:
-            raise ValueError(
-                f"the range {self.low:g} to {self.high:g} is empty; low must be below high "
-                "(for one value, write it under fixed)"
-            )
-        if self.scale == "log" and self.low <= 0:
-            raise ValueError(f"a log range cannot reach {self.low:g}; low must be above 0, or scale linear")
-        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"the ends of {self.low:g} to {self.high:g} must be whole numbers, as all values between")
-        if self.scale == "log1m" and self.high >= 1:
-            raise ValueError(f"a log1m range cannot reach {self.high:g}; high must be below 1, or scale linear")
-        width = self.scaled(self.high) - self.scaled(self.low)
-        if not 0 < width < math.inf:
-            raise ValueError(
-                f"the range {self.low!r} to {self.high!r} cannot be divided on the scale {self.scale} "
-                "with the digits of a float; choose ends that are further apart, or nearer if they are huge"
-            )
-        return self
-
-    def scaled(self, value: float) -> float:
-        """``value`` on the axis's scale, increasing: itself, its log, or -log(1 - value)."""
-        if self.scale == "log":
-            return math.log(value)
-        if self.scale == "log1m":
-            return -math.log(1.0 - value)
-        return value
-
-    def contains(self, value: float) -> bool:
-        """Whether ``value`` lies in the range."""
-        return self.low <= value <= self.high
-
-
-class OptimizerSpec(Strict):
-    """One optimizer of the study, its axes and what it holds fixed."""
-
-    name: str
-    """An optimizer of the catalog."""
-    axes: dict[str, AxisSpec] = Field(default={})
-    """What varies: hyperparameter -> range, also of the training. Empty means the catalog's search space, less what is
-    fixed."""
-    fixed: dict[str, float] = Field(default={})
-    """What is held: hyperparameter -> value. Everything else keeps its default."""
-    options: dict[str, bool | int | float | str] = Field(default={})
-    """Which variant of the optimizer, such as `keep_num = 20` of `adashift`; without it, the usual one."""
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        _check_known("optimizer", name, list_optimizers())
-        return name
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_axes(cls, data: Any) -> Any:
-        """Write the catalog's search space into the spec, so that a stored spec says all by itself."""
-        if not isinstance(data, dict) or data.get("name") not in list_optimizers():
-            return data
-        fixed = data.get("fixed", {})
-        if data.get("axes", {}) != {} or not isinstance(fixed, dict):
-            return data
-        space = get_optimizer(data["name"]).search_space
-        try:
-            known = {h.name for h in get_rule(data["name"], **data.get("options", {})).hyperparameters}
-        except (TypeError, ValueError, AttributeError):
-            known = set(space)  # what is wrong with the options is said when they are checked
-        axes = {
-            name: {"low": default.low, "high": default.high, "scale": default.scale}
-            for name, default in space.items()
-            if name not in fixed and name in known
-        }
-        return {**data, "axes": axes}
-
-    @field_validator("axes", mode="before")
-    @classmethod
-    def _count_in_whole_numbers(cls, axes: Any) -> Any:
-        """Batch sizes and the like are whole numbers without being told so."""
-        if not isinstance(axes, dict):
-            return axes
-        return {
-            name: {**axis, "integer": True} if name in INTEGER_AXES and isinstance(axis, dict) else axis
-            for name, axis in axes.items()
-        }
-
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        try:
-            get_rule(self.name, **self.options)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    @property
-    def rule(self) -> UpdateRule:
-        """The optimizer's update rule in the variant that the options choose."""
-        return get_rule(self.name, **self.options)
-
-    @property
-    def title(self) -> str:
-        """What people call it, with the options that make it a variant."""
-        options = ", ".join(f"{name} = {value}" for name, value in self.options.items())
-        return f"{get_optimizer(self.name).title} ({options})" if options else get_optimizer(self.name).title
-
-    @property
-    def citation(self) -> str:
-        """Where it was published."""
-        return get_optimizer(self.name).citation
-
-    @model_validator(mode="after")
-    def _check_hyperparameters(self) -> Self:
-        rule = self.rule
-        allowed = tuple(hyperparameter.name for hyperparameter in rule.hyperparameters)
-        for name in self.axes:
-            _check_known(f"hyperparameter of {self.name}", name, (*allowed, *TRAINING_AXES))
-        for name in self.fixed:
-            _check_known(f"hyperparameter of {self.name}", name, allowed)
-        if not self.axes:
-            raise ValueError("no axis is left to vary; remove one from fixed")
-        both = sorted(set(self.axes) & set(self.fixed))
-        if both:
-            raise ValueError(f"{', '.join(both)} is both an axis and fixed; keep one of the two")
-        values = [(name, value) for name, value in self.fixed.items()]
-        values += [(name, end) for name, axis in self.axes.items() for end in (axis.low, axis.high)]
-        for name, value in values:
-            if name in TRAINING_AXES:
-                _check_training_axis(name, value)
-                continue
-            hyperparameter = rule.hyperparameter(name)
-            if not hyperparameter.allows(value):
-                raise ValueError(f"{name} = {value:g} is outside {self.name}'s range {hyperparameter.valid_range}")
-        return self
 
 
 class StudySpec(Strict):
@@ -219,7 +72,7 @@ class StudySpec(Strict):
         ]
         _check_unique("workload of the workload files", own)
         for workload in workloads:
-            _check_known("workload", workload, [*list_workloads(), *own])
+            check_known("workload", workload, [*list_workloads(), *own])
         return workloads
 
     @model_validator(mode="after")
@@ -265,11 +118,10 @@ class StudySpec(Strict):
         if not content["pruning"]:
             del content["pruning"]
         for optimizer in content["optimizers"]:
-            if not optimizer["options"]:
-                del optimizer["options"]
-            for axis in optimizer["axes"].values():
-                if not axis["integer"]:
-                    del axis["integer"]
+            for field in ("options", "constraints"):
+                if not optimizer[field]:
+                    del optimizer[field]
+            optimizer["axes"] = {name: _hashed_axis(axis) for name, axis in optimizer["axes"].items()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -292,15 +144,15 @@ class StudySpec(Strict):
         """The workload called ``name``, as it is defined."""
         return get_workload(self.reference(name))
 
-    def epochs_of_trial(self, workload: str, hyperparameters: Mapping[str, float]) -> int:
+    def epochs_of_trial(self, workload: str, hyperparameters: Mapping[str, Value]) -> int:
         """The budget of one trial: its own where epochs are an axis."""
         return int(hyperparameters["epochs"]) if "epochs" in hyperparameters else self.epochs_of(workload)
 
-    def training_of_trial(self, hyperparameters: Mapping[str, float]) -> Training:
+    def training_of_trial(self, hyperparameters: Mapping[str, Value]) -> Training:
         """How the runs of one trial are trained."""
-        axes: dict[str, float] = {
+        axes = {
             name: int(hyperparameters[name]) if name in INTEGER_AXES else hyperparameters[name]
-            for name in TRAINING_AXES
+            for name in (*TRAINING_AXES, SCHEDULE)
             if name in hyperparameters and name != "epochs"
         }
         return self.training.to_training(axes)
@@ -310,18 +162,9 @@ class StudySpec(Strict):
         return next(optimizer for optimizer in self.optimizers if optimizer.name == name)
 
 
-def _check_known(kind: str, name: str, allowed: Iterable[str]) -> None:
-    allowed = list(allowed)
-    if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown {kind} {name!r}; {hint}allowed: {', '.join(allowed)}")
-
-
-def _check_training_axis(name: str, value: float) -> None:
-    low, high = TRAINING_AXES[name]
-    if not low <= value <= high:
-        raise ValueError(f"{name} = {value:g} is outside its range {low:g} to {high:g}")
+def _hashed_axis(axis: Mapping[str, object]) -> dict[str, object]:
+    """What of an axis counts: its ends and scale, or its choices, and what is not as usual."""
+    return {name: value for name, value in axis.items() if name == "scale" or value not in (None, False, "", [])}
 
 
 def _check_unique(kind: str, names: list[str]) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from study.axis import AxisSpec
 from study.design_spec import DesignSpec
 from study.errors import SpecError
-from study.spec import AxisSpec, OptimizerSpec, StudySpec
+from study.search_space import OptimizerSpec
+from study.spec import StudySpec
 from study.training import CurvatureSpec, TrainingSpec
 
 #: Of a wrong value, what a message shows.

@@ -1,11 +1,17 @@
 """The part of a study spec that says how workloads are trained, and what of it may be an axis."""
 
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from adai.schedules import list_schedules
 from workers.messages import CurvatureRequest, EngineName, Precision, Training
+
+#: The axis of learning rate schedules, and its choice that stands for the workload's own.
+SCHEDULE = "schedule"
+OWN_SCHEDULE = "own"
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -81,9 +87,9 @@ class TrainingSpec(Strict):
             )
         return self
 
-    def to_training(self, axes: dict[str, float]) -> Training:
+    def to_training(self, axes: Mapping[str, float | bool | str]) -> Training:
         """What workers are told, with the values that a trial has on training axes."""
-        values = self.model_dump() | axes
+        values = self.model_dump() | dict(axes)
         data = {name: values[name] for name in _DATA if values[name] not in (None, "none")}
         # Rates of a corruption that is not done would only split batches that can be trained together.
         if self.label_noise == "none":
@@ -92,7 +98,7 @@ class TrainingSpec(Strict):
             data.pop("imbalance_ratio", None)
         return Training(
             batch_size=values["batch_size"],
-            schedule=self.schedule,
+            schedule=None if values[SCHEDULE] == OWN_SCHEDULE else values[SCHEDULE],
             label_smoothing=values["label_smoothing"],
             data=data,
             precision=self.precision,
@@ -123,3 +129,21 @@ TRAINING_AXES: dict[str, tuple[float, float]] = {
 }
 #: Those that are whole numbers.
 INTEGER_AXES = frozenset({"batch_size", "epochs", "limit_train"})
+
+
+def schedule_choices() -> tuple[str, ...]:
+    """What an axis of schedules may choose from."""
+    return (*list_schedules(), OWN_SCHEDULE)
+
+
+def check_known(kind: str, name: str, allowed: Iterable[str]) -> None:
+    """Refuse a name that is not among ``allowed``.
+
+    Raises:
+        ValueError: It is not; the message has the nearest and all others.
+    """
+    allowed = list(allowed)
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {kind} {name!r}; {hint}allowed: {', '.join(allowed)}")

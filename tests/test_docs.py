@@ -28,13 +28,15 @@ import adai
 from adai import Adai, get_optimizer, get_rule, list_optimizers, schedules
 from adai.optimizer import RuleOptimizer
 from adai.schedules import get_schedule, list_schedules
+from study.axis import AxisSpec
 from study.cli import main
 from study.design import COLUMNS
 from study.design_spec import DesignSpec
 from study.driver import MAX_ATTEMPTS
 from study.errors import StudyError
+from study.search_space import OptimizerSpec
 from study.settings import Settings
-from study.spec import AxisSpec, OptimizerSpec, StudySpec
+from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage.tables import VERSION_TABLE, metadata
 from study.training import TRAINING_AXES, CurvatureSpec, TrainingSpec

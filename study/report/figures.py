@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.spatial import cKDTree
 
+from study.axis import AxisSpec, format_value
 from study.report.landscape import Landscape, LandscapePoint
 from study.space import to_unit
-from study.spec import AxisSpec
 
 _RESOLUTION = 240
 _PANEL_INCHES = 3.4
@@ -65,18 +65,25 @@ def draw_landscape(landscape: Landscape) -> bytes:
 
 def axis_ticks(axis: AxisSpec) -> list[tuple[float, str]]:
     """Where an axis has ticks in the unit cube, and what they say."""
+    values = axis.choices if axis.is_categorical else _tick_values(axis)
+    tolerance = 1e-9
+    placed = ((to_unit(axis, value), format_value(value)) for value in values)
+    return [(u, label) for u, label in placed if u is not None and -tolerance <= u <= 1 + tolerance]
+
+
+def _tick_values(axis: AxisSpec) -> list[float]:
+    """Round numbers in a range, at least two."""
+    low, high = axis.ends
     if axis.scale == "log":
-        exponents = range(math.ceil(math.log10(axis.low) - 1e-9), math.floor(math.log10(axis.high) + 1e-9) + 1)
+        exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
         values = [10.0**exponent for exponent in exponents]
     elif axis.scale == "log1m":
         values = [1.0 - 10.0**-exponent for exponent in range(16)]
     else:
-        values = [float(value) for value in MaxNLocator(5, integer=axis.integer).tick_values(axis.low, axis.high)]
-    if sum(axis.low <= value <= axis.high for value in values) < 2:
-        values = [axis.low, axis.high]
-    tolerance = 1e-9
-    placed = ((to_unit(axis, value), f"{value:g}") for value in values)
-    return [(u, label) for u, label in placed if u is not None and -tolerance <= u <= 1 + tolerance]
+        values = [float(value) for value in MaxNLocator(5, integer=axis.integer).tick_values(low, high)]
+    if sum(low <= value <= high for value in values) < 2:
+        values = [low, high]
+    return values
 
 
 def _new_figure(columns: int, rows: int) -> tuple[Figure, FigureCanvasAgg]:

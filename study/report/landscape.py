@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from study.axis import AxisSpec
 from study.report.trials import TrialSummary
-from study.spec import AxisSpec, OptimizerSpec
+from study.search_space import OptimizerSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
 from study.report.robustness import CONFIDENCE, RobustnessTable, Share, count_failed_trials, measure_robustness
 from study.report.trials import TrialSummary, summarize_trials
-from study.spec import OptimizerSpec, StudySpec
+from study.search_space import OptimizerSpec
+from study.spec import StudySpec
 from study.storage.records import RunRecord, StudyRecord, find_study, read_curvature, read_failures, read_runs
 from study.training import TRAINING_AXES
 from workers.messages import Termination

@@ -8,12 +8,14 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from study.axis import Value
 from study.claim import describe, is_alive, this_process
 from study.design import PlannedTrial
 from study.errors import SpecError, StudyBusyError
 from study.provenance import environment_hash
+from study.search_space import OptimizerSpec
 from study.space import to_distribution
-from study.spec import AxisSpec, StudySpec
+from study.spec import StudySpec
 from study.storage import optuna_rows
 from study.storage.optuna_rows import AskedTrial, optuna_study_name
 from study.storage.records import TrialRecord
@@ -60,15 +62,15 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
             f"this database already has an Optuna study called {name!r} that adai-study did not make; "
             "give the spec another name, or choose another database with --db"
         )
-    axes = spec.optimizer(optimizer).axes
+    space = spec.optimizer(optimizer)
     optuna_study_id = optuna_rows.create_optuna_study(
         connection,
         name,
         metrics=[spec.objective],
         user_attributes={"study": spec.name, "workload": workload, "optimizer": optimizer},
     )
-    distributions = {name: to_distribution(axis) for name, axis in axes.items()}
-    asked = [_to_asked(trial, axes, distributions) for trial in plan]
+    distributions = {name: to_distribution(axis) for name, axis in space.axes.items()}
+    asked = [_to_asked(trial, space, distributions) for trial in plan]
     optuna_trial_ids = optuna_rows.enqueue_trials(connection, optuna_study_id, asked, first_number=0)
     statement = insert(trials).returning(trials.c.id, sort_by_parameter_order=True)
     trial_ids = connection.execute(
@@ -93,32 +95,35 @@ def _create_trials(connection: Connection, study_id: int, spec: StudySpec, plan:
     )
 
 
-def _to_asked(
-    trial: PlannedTrial, axes: Mapping[str, AxisSpec], distributions: Mapping[str, BaseDistribution]
-) -> AskedTrial:
-    params = _on_axes(trial, axes)
+def _to_asked(trial: PlannedTrial, space: OptimizerSpec, distributions: Mapping[str, BaseDistribution]) -> AskedTrial:
+    params = _on_axes(trial, space)
     return AskedTrial(
         params=params,
         distributions={name: distributions[name] for name in params},
-        user_attributes={"origin": trial.origin, **_off_axes(trial, axes)},
+        user_attributes={"origin": trial.origin, **_off_axes(trial, space)},
     )
 
 
-def _on_axes(trial: PlannedTrial, axes: Mapping[str, AxisSpec]) -> dict[str, float]:
-    """The values that Optuna's distributions contain."""
-    return {
-        name: trial.hyperparameters[name] for name, axis in axes.items() if axis.contains(trial.hyperparameters[name])
-    }
+def _on_axes(trial: PlannedTrial, space: OptimizerSpec) -> dict[str, Value]:
+    """The values of active axes that Optuna's distributions contain."""
+    active = _active(trial, space)
+    return {name: value for name, value in active.items() if space.axes[name].contains(value)}
 
 
-def _off_axes(trial: PlannedTrial, axes: Mapping[str, AxisSpec]) -> dict[str, float]:
+def _off_axes(trial: PlannedTrial, space: OptimizerSpec) -> dict[str, Value]:
     """The values of a default setting that lie off their axes, such as weight decay 0 on a log axis.
 
     As parameters they would break Optuna's samplers and importances, which take their logarithm: they are shown as
     user attributes instead.
     """
-    on_axes = _on_axes(trial, axes)
-    return {name: trial.hyperparameters[name] for name in axes if name not in on_axes}
+    active = _active(trial, space)
+    return {name: value for name, value in active.items() if not space.axes[name].contains(value)}
+
+
+def _active(trial: PlannedTrial, space: OptimizerSpec) -> dict[str, Value]:
+    """What a trial has on the axes that vary in it."""
+    values = trial.hyperparameters
+    return {name: values[name] for name in space.axes if space.is_active(name, values)}
 
 
 def store_plan(connection: Connection, study_id: int, workload: str, plan: EnginePlan, device: str) -> None:

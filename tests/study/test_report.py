@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from tests_support import run_words
 
+from study.axis import AxisSpec
 from study.cli import main
 from study.creation import create_study
 from study.errors import OutputError, StudyError
@@ -24,7 +25,7 @@ from study.report.landscape import build_landscape
 from study.report.render import build_report, check_output, write_report
 from study.report.robustness import measure_robustness, measure_share
 from study.report.trials import summarize_trials
-from study.spec import AxisSpec, StudySpec
+from study.spec import StudySpec
 from study.storage.engine import create_database, open_database
 from study.storage.records import RunRecord, TrialRecord, find_study, read_runs
 from workers.messages import Termination

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from adai import get_optimizer, get_rule, list_optimizers, list_rules
+from study.axis import AxisSpec
 from study.design import COLUMNS, DIMENSIONS, plan_trials, unit_points
+from study.design_spec import DesignSpec
 from study.space import to_distribution, to_unit, to_value
-from study.spec import AxisSpec, DesignSpec, StudySpec
+from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.specs import read_shipped_spec
 

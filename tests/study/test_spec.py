@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adai import get_optimizer, get_rule, list_optimizers
+from study.axis import AxisSpec
 from study.errors import SpecError
-from study.spec import AxisSpec, StudySpec
+from study.spec import StudySpec
 from study.spec_file import load_spec, parse_spec
 from study.specs import list_shipped_specs, read_shipped_spec, read_starter_spec
 
