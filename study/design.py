@@ -1,8 +1,9 @@
 """The design: all points of a study, made up front, so that no result depends on the order of finishing."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,8 @@ class PlannedTrial:
         origin: Whether it is the default setting or a point of the design.
         hyperparameters: Every hyperparameter of the optimizer and every axis of the training.
         unit: For each axis its place in the unit cube; outside [0, 1] or None if a default lies off its axis.
+        round: Of an adaptive design: trials of a round are asked when those of the rounds before have ended.
+        system_attributes: What a sampler of Optuna must find with the trial in later rounds.
     """
 
     workload: str
@@ -68,6 +71,8 @@ class PlannedTrial:
     origin: Origin
     hyperparameters: dict[str, Value]
     unit: dict[str, float | None]
+    round: int = 0
+    system_attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def unit_points(design: DesignSpec, study_seed: int) -> npt.NDArray[np.float64]:
@@ -99,8 +104,16 @@ def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
         trial
         for workload in spec.workloads
         for optimizer in spec.optimizers
-        for trial in _plan_optimizer(workload, optimizer, points, _training_defaults(spec, workload, optimizer))
+        for trial in _plan_optimizer(plan_default(spec, workload, optimizer), optimizer, points)
     ]
+
+
+def plan_default(spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> PlannedTrial:
+    """Trial 0 of a workload and optimizer: the default setting, with what the spec fixes."""
+    values: dict[str, Value] = {h.name: h.default for h in optimizer.rule.hyperparameters}
+    values |= optimizer.fixed | _training_defaults(spec, workload, optimizer)
+    unit = {name: to_unit(axis, values[name]) for name, axis in optimizer.axes.items()}
+    return PlannedTrial(workload, optimizer.name, 0, "default", values, unit)
 
 
 def _training_defaults(spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> dict[str, float]:
@@ -127,16 +140,17 @@ def _highest(axis: AxisSpec) -> float:
 
 
 def _plan_optimizer(
-    workload: str, optimizer: OptimizerSpec, points: npt.NDArray[np.float64], training: dict[str, float]
+    default: PlannedTrial, optimizer: OptimizerSpec, points: npt.NDArray[np.float64]
 ) -> list[PlannedTrial]:
-    defaults: dict[str, Value] = {h.name: h.default for h in optimizer.rule.hyperparameters}
-    defaults |= optimizer.fixed | training
-    units = {name: to_unit(axis, defaults[name]) for name, axis in optimizer.axes.items()}
-    trials = [PlannedTrial(workload, optimizer.name, 0, "default", defaults, units)]
+    trials = [default]
     for number, point in enumerate(points, start=1):
         place = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
         values = {name: to_value(axis, place[name]) for name, axis in optimizer.axes.items()}
         # A whole number stands where it is, not where the point was before it was rounded.
         unit = {n: to_unit(axis, values[n]) if axis.integer else place[n] for n, axis in optimizer.axes.items()}
-        trials.append(PlannedTrial(workload, optimizer.name, number, "design", defaults | values, unit))
+        trials.append(
+            replace(
+                default, number=number, origin="design", unit=unit, hyperparameters=default.hyperparameters | values
+            )
+        )
     return trials
