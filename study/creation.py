@@ -42,7 +42,7 @@ def plan_engines(spec: StudySpec, pool: WorkerPool) -> dict[str, EnginePlan]:
         RefusedError: A workload cannot be trained as the spec wants it.
     """
     _check_training_axes(spec)
-    runs = (spec.design.points + 1) * len(spec.optimizers) * spec.seeds
+    runs = spec.trial_count * spec.seeds // len(spec.workloads)
     return {
         workload: pool.plan(
             PlanRequest(

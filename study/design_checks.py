@@ -4,10 +4,8 @@ import math
 
 from study.axis import AxisSpec
 from study.design_spec import DesignSpec, PruningSpec
+from study.placement import MAX_CELLS
 from study.search_space import OptimizerSpec
-
-#: Combinations of whole numbers and choices that brute force lists.
-MAX_CELLS = 100_000
 
 
 def check_design(design: DesignSpec, optimizer: OptimizerSpec, *, seeds: int) -> None:
@@ -53,7 +51,7 @@ def _check_countable(optimizer: OptimizerSpec) -> None:
                 f"brute_force tries every combination, and the axis {name} of {optimizer.name} has all numbers of a "
                 "range; give it choices or integer = true, or take sobol"
             )
-    cells = math.prod(count_values(axis) for axis in optimizer.axes.values())
+    cells = math.prod(_count_values(axis) for axis in optimizer.axes.values())
     if cells > MAX_CELLS:
         raise ValueError(
             f"the axes of {optimizer.name} have {cells} combinations, and brute_force tries {MAX_CELLS} at most; make "
@@ -61,7 +59,7 @@ def _check_countable(optimizer: OptimizerSpec) -> None:
         )
 
 
-def count_values(axis: AxisSpec) -> int:
+def _count_values(axis: AxisSpec) -> int:
     """How many values an axis of whole numbers or choices has."""
     if axis.is_categorical:
         return len(axis.choices)

@@ -171,7 +171,10 @@ class Driver:
         groups: dict[tuple[str, str, str], list[TrialRecord]] = {}
         for trial in trials:
             training = self._spec.training_of_trial(trial.hyperparameters)
-            groups.setdefault((trial.workload, trial.optimizer, repr(training)), []).append(trial)
+            options = self._spec.optimizer(trial.optimizer).options_of(trial.hyperparameters)
+            # What cannot differ between the rows of a batch.
+            common = f"{training!r} {sorted(options.items())}"
+            groups.setdefault((trial.workload, trial.optimizer, common), []).append(trial)
         for (workload, _, _), group in groups.items():
             rows = self._plans[workload].max_rows
             for batch in pack_trials(group, seeds=self._spec.seeds, max_rows=rows, workers=self._pool.slots):
@@ -215,7 +218,8 @@ class Driver:
     def _make_batch(self, attempt_id: int, trials: Sequence[TrialRecord]) -> TrialBatch:
         rows = [(trial, seed) for trial in trials for seed in range(self._spec.seeds)]
         first = trials[0]
-        rule = self._spec.optimizer(first.optimizer).rule
+        optimizer = self._spec.optimizer(first.optimizer)
+        rule = optimizer.rule_of(first.hyperparameters)
         return TrialBatch(
             batch_id=attempt_id,
             workload=self._spec.reference(first.workload),
@@ -223,12 +227,12 @@ class Driver:
             run_ids=tuple(self._run_ids[trial.id, seed] for trial, seed in rows),
             seeds=tuple(seed for _, seed in rows),
             hyperparameters={
-                h.name: tuple(trial.hyperparameters[h.name] for trial, _ in rows) for h in rule.hyperparameters
+                h.name: tuple(float(trial.hyperparameters[h.name]) for trial, _ in rows) for h in rule.hyperparameters
             },
             study_seed=self._spec.study_seed,
             epochs=tuple(self._spec.epochs_of_trial(trial.workload, trial.hyperparameters) for trial, _ in rows),
             objective=self._spec.objective,
-            options=self._spec.optimizer(first.optimizer).options,
+            options=optimizer.options_of(first.hyperparameters),
             training=self._spec.training_of_trial(first.hyperparameters),
             engine=self._plans[first.workload].engine,
         )

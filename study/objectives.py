@@ -13,9 +13,9 @@ def objective_values(
 ) -> tuple[float, ...]:
     """The objective of a trial, its mean over seeds, and the second objective if there is one. Lower is better.
 
-    All are finite. Losses are capped at ``chance_loss``, where diverged runs are. A spread over seeds of runs that
-    learned nothing would be small: a trial with such a run has its worst objective instead, which is more than a spread
-    can be. Epochs are the budget: a diverged run that stopped early saved nobody anything.
+    All are finite. Losses are capped at ``chance_loss``, where diverged runs are. Runs that learned nothing would
+    spread little over seeds, and those that diverge end early: a trial with such a run has its worst objective in place
+    of its spread, and the epochs are those of the budget. Else either would be on the Pareto front.
 
     Args:
         second: The spec's second objective.
@@ -24,7 +24,7 @@ def objective_values(
         epochs: Budget of the trial's runs.
     """
     objectives = [outcome.objective for outcome in outcomes]
-    first = _mean(objectives)
+    first = seed_mean(objectives)
     if second is None:
         return (first,)
     if second == "epochs":
@@ -38,9 +38,9 @@ def objective_values(
         min(loss, chance_loss) if math.isfinite(loss) and not lost else chance_loss
         for loss, lost in zip(losses, diverged, strict=True)
     ]
-    return first, _mean(capped)
+    return first, seed_mean(capped)
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Exact up to its last rounding, whatever the order."""
+def seed_mean(values: Sequence[float]) -> float:
+    """The mean over seeds, exactly rounded: it does not depend on their order."""
     return math.fsum(values) / len(values)

@@ -14,7 +14,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from study.axis import AxisSpec, Value
-from study.design import PlannedTrial, plan_default
+from study.design import PlannedTrial, plan_setting
+from study.placement import default_setting, settle
 from study.search_space import OptimizerSpec
 from study.space import to_distribution, to_unit, to_value
 from study.spec import StudySpec
@@ -37,7 +38,9 @@ class SamplerSpace:
     """
 
     def __init__(self, spec: StudySpec, workload: str, optimizer: OptimizerSpec, *, fill: bool) -> None:
-        self.default = plan_default(spec, workload, optimizer)
+        self._training = spec.training_defaults(workload, optimizer)
+        self._workload = workload
+        self.default = plan_setting(workload, optimizer.name, 0, default_setting(optimizer, self._training))
         self.distributions = {name: _to_inner_distribution(axis) for name, axis in optimizer.axes.items()}
         self._optimizer = optimizer
         self._fill = fill
@@ -59,11 +62,15 @@ class SamplerSpace:
 
     def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether an axis varies where the axes before it have ``values``."""
-        return self._optimizer.is_active(name, self.default.hyperparameters | dict(values))
+        return self._optimizer.is_active(name, self._complete(values))
 
     def allows(self, values: Mapping[str, Value]) -> bool:
         """Whether a proposal meets the constraints."""
-        return self._optimizer.allows(self.default.hyperparameters | dict(values))
+        return self._optimizer.allows(self._complete(values))
+
+    def _complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """All hyperparameters of a trial with ``values`` on the axes that vary in it."""
+        return {**self._training, **self._optimizer.defaults_of(values), **values}
 
     def to_inner(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """What a sampler sees of a trial with ``values`` on the axes that vary in it."""
@@ -156,15 +163,10 @@ class SamplerSpace:
     ) -> PlannedTrial:
         """The trial with ``values`` on the axes that vary in it."""
         axes = self._optimizer.axes
-        return replace(
-            self.default,
-            number=number,
-            origin="design",
-            hyperparameters=self.default.hyperparameters | dict(values),
-            unit={name: to_unit(axis, values[name]) if name in values else None for name, axis in axes.items()},
-            round=round_,
-            system_attributes=attributes,
-        )
+        place = {name: to_unit(axes[name], value) or 0.0 for name, value in values.items()}
+        setting = settle(self._optimizer, self._training, values, place)
+        trial = plan_setting(self._workload, self._optimizer.name, number, setting)
+        return replace(trial, round=round_, system_attributes=attributes)
 
 
 def _to_inner_distribution(axis: AxisSpec) -> BaseDistribution:

@@ -55,7 +55,8 @@ def ask_round(
             nsga2), their intermediate values, and the system attributes that they were planned with.
 
     Returns:
-        ``design.batch`` trials, in round 0 one more, in the last one what is left; none when the design is complete.
+        ``design.batch`` trials, in round 0 one more, in the last one what is left of the points; none when there is
+        nothing left.
 
     Raises:
         ValueError: The history is not that of the rounds before; or no point meets the constraints.
@@ -74,13 +75,6 @@ def ask_round(
         sampler = make_sampler(design, conditional=optimizer.is_conditional, seed=space.seed_of(round_))
         asker = _Asker(design, space, sampler, history)
         return [asker.add_default(trial) for trial in default] + [asker.ask(n, round_) for n in numbers]
-
-
-def count_trials(spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> int:
-    """Trials of one workload and optimizer in all, the default setting among them."""
-    if spec.design.kind != "brute_force":
-        return 1 + spec.design.points
-    return 1 + min(spec.design.points, len(SamplerSpace(spec, workload, optimizer, fill=False).list_cells()))
 
 
 def make_sampler(design: DesignSpec, *, conditional: bool, seed: int) -> BaseSampler:

@@ -84,6 +84,9 @@ class OptimizerSpec(Strict):
                 raise ValueError(f"{name} is both an axis and an option; keep one of the two")
             if not axis.is_categorical:
                 raise ValueError(f"axes.{name}: is an option of {self.name}; give its choices, not a range")
+            kind = _kind_of(options[name])
+            if _kind_of(axis.choices[0]) != kind:
+                raise ValueError(f"axes.{name}: each choice must be a {kind}, such as {options[name]!r}")
         self._variants  # noqa: B018 - builds each, or says what is wrong with it
         return self
 
@@ -212,10 +215,13 @@ class OptimizerSpec(Strict):
     def _constraints(self) -> tuple[Expression, ...]:
         return tuple(_parse(f"constraints[{index}]", text, self._kinds) for index, text in enumerate(self.constraints))
 
-    @cached_property
-    def _usual(self) -> dict[str, Value]:
-        """What conditions find where a trial says nothing."""
-        return {**{h.name: h.default for h in self.hyperparameters}, **self.fixed, **self.rule.options}
+    def defaults_of(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """What a trial that has ``values`` on its option axes has everywhere else: defaults, and what is fixed."""
+        usual = self.rule.options
+        variant = self.rule_of(values)
+        options = {name: values.get(name, _as_value(usual[name])) for name in self.axes if name in usual}
+        own = {h.name: self.fixed.get(h.name, h.default) for h in variant.hyperparameters}
+        return own | options
 
     @cached_property
     def ordered_axes(self) -> tuple[str, ...]:
@@ -240,18 +246,27 @@ class OptimizerSpec(Strict):
     def _looks_at(self, name: str) -> set[str]:
         """The axes that decide whether ``name`` is active."""
         named = self._conditions[name].names if name in self._conditions else frozenset()
-        options = self.rule.options if self._is_of_some_variants(name) else {}
+        varied = any(other in self._depends_on_options for other in (name, *named))
+        options = self.rule.options if varied else {}
         return {other for other in self.axes if other in named or other in options}
 
-    def _is_of_some_variants(self, name: str) -> bool:
-        """Whether a hyperparameter exists for some options only."""
-        known = [any(h.name == name for h in variant.hyperparameters) for variant in self._variants]
-        return any(known) and not all(known)
+    @cached_property
+    def _depends_on_options(self) -> frozenset[str]:
+        """Hyperparameters that some variants lack, or that have another default there."""
+        defaults = [{h.name: h.default for h in variant.hyperparameters} for variant in self._variants]
+        names = {name for variant in defaults for name in variant}
+        return frozenset(name for name in names if len({variant.get(name) for variant in defaults}) > 1)
 
-    @property
+    @cached_property
+    def _of_some_variants(self) -> frozenset[str]:
+        """Hyperparameters that exist for some options only."""
+        names = [frozenset(h.name for h in variant.hyperparameters) for variant in self._variants]
+        return frozenset().union(*names) - names[0].intersection(*names)
+
+    @cached_property
     def is_conditional(self) -> bool:
         """Whether some axis varies in some trials only."""
-        return any(self._conditions) or any(self._is_of_some_variants(name) for name in self.axes)
+        return bool(self._conditions) or not self._of_some_variants.isdisjoint(self.axes)
 
     def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the axis ``name`` varies where the hyperparameters have ``values``.
@@ -261,14 +276,31 @@ class OptimizerSpec(Strict):
             values: At least those of the axes that come before it in :attr:`ordered_axes`.
         """
         condition = self._conditions.get(name)
-        if condition is not None and not condition.holds(self._usual | dict(values)):
+        if condition is not None and not condition.holds(self._known(values)):
             return False
-        return not self._is_of_some_variants(name) or any(h.name == name for h in self.rule_of(values).hyperparameters)
+        return name not in self._of_some_variants or any(h.name == name for h in self.rule_of(values).hyperparameters)
 
     def allows(self, values: Mapping[str, Value]) -> bool:
         """Whether a setting meets all constraints; one that has no value there, as x / 0, is not met."""
-        known = self._usual | dict(values)
+        if not self._constraints:
+            return True
+        known = self._known(values)
         return all(constraint.holds(known) for constraint in self._constraints)
+
+    def _known(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """What conditions find: ``values``, and the usual where they say nothing."""
+        return self._usual | self.defaults_of(values) | dict(values)
+
+    @cached_property
+    def _usual(self) -> dict[str, Value]:
+        """Options, and hyperparameters that only other variants have."""
+        options = {name: _as_value(value) for name, value in self.rule.options.items()}
+        return {h.name: self.fixed.get(h.name, h.default) for h in self.hyperparameters} | options
+
+
+def _as_value(option: Any) -> Value:
+    """An option as a value of an axis: whole numbers are floats."""
+    return option if isinstance(option, bool | str) else float(option)
 
 
 def _kind_of(value: Any) -> Kind:

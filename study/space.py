@@ -46,6 +46,22 @@ def to_distribution(axis: AxisSpec) -> BaseDistribution:
     return FloatDistribution(low, high, log=axis.scale == "log")
 
 
+def spread_values(axis: AxisSpec, levels: int) -> list[Value]:
+    """``levels`` values from end to end, evenly spread on the axis's scale; whole numbers once each; or all choices.
+
+    Args:
+        axis: A range or choices.
+        levels: At least 2.
+    """
+    if axis.is_categorical:
+        return list(axis.choices)
+    low, high = axis.ends
+    first, last = axis.scaled(low), axis.scaled(high)
+    between = [_unscaled(axis, first + (last - first) * level / (levels - 1)) for level in range(1, levels - 1)]
+    values = [low, *(min(max(value, low), high) for value in between), high]
+    return list(dict.fromkeys(float(round(value)) for value in values)) if axis.integer else list(values)
+
+
 def _scaled_ends(axis: AxisSpec) -> tuple[float, float]:
     """The ends on the axis's scale; whole numbers reach half a step beyond theirs, as in Optuna."""
     low, high = axis.ends

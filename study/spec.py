@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from study.axis import Value
+from study.axis import AxisSpec, Value
 from study.design_checks import check_design, check_pruning
 from study.design_spec import DesignSpec, PruningSpec
+from study.placement import MAX_CELLS, count_settings, grid_size
 from study.search_space import OptimizerSpec
-from study.training import INTEGER_AXES, SCHEDULE, TRAINING_AXES, Strict, TrainingSpec, check_known
+from study.training import INTEGER_AXES, OWN_SCHEDULE, SCHEDULE, TRAINING_AXES, Strict, TrainingSpec, check_known
 from workers.messages import Objective, Training, WorkloadReference
 from workers.workloads import Workload, get_workload, list_workloads, read_workloads
 
@@ -108,6 +110,18 @@ class StudySpec(Strict):
                 self.pruning.check_epochs(self.epochs_of(workload))
         return self
 
+    @model_validator(mode="after")
+    def _check_grid(self) -> Self:
+        if self.design.kind == "grid" and self.design.levels is not None:
+            for optimizer in self.optimizers:
+                size = grid_size(optimizer, self.design.levels)
+                if size > MAX_CELLS:
+                    raise ValueError(
+                        f"a grid of {self.design.levels} levels has {size} points for {optimizer.name}, more than "
+                        f"{MAX_CELLS}; take fewer levels or axes, or another design"
+                    )
+        return self
+
     @field_validator("optimizers")
     @classmethod
     def _check_optimizers(cls, optimizers: list[OptimizerSpec]) -> list[OptimizerSpec]:
@@ -123,9 +137,8 @@ class StudySpec(Strict):
         content["training"] = self.training.model_dump(exclude_defaults=True)
         if not content["training"]:
             del content["training"]
-        content["design"] = {"kind": self.design.kind, "points": self.design.points} | self.design.model_dump(
-            mode="json", exclude_defaults=True
-        )
+        content["design"] = {name: content["design"][name] for name in ("kind", "points") if name in content["design"]}
+        content["design"] |= self.design.model_dump(mode="json", exclude_defaults=True)
         content["pruning"] = self.pruning.model_dump(mode="json", exclude_defaults=True)
         if not content["pruning"]:
             del content["pruning"]
@@ -138,8 +151,33 @@ class StudySpec(Strict):
 
     @property
     def trial_count(self) -> int:
-        """Trials of the whole study: design points and defaults, for every workload and optimizer."""
-        return len(self.workloads) * len(self.optimizers) * (self.design.points + 1)
+        """Trials of the whole study: design points and defaults, for every workload and optimizer.
+
+        Raises:
+            SpecError: Constraints leave too few points.
+        """
+        return sum(
+            1 + count_settings(optimizer, self.design, self.study_seed, self.training_defaults(workload, optimizer))
+            for workload in self.workloads
+            for optimizer in self.optimizers
+        )
+
+    def training_defaults(self, workload: str, optimizer: OptimizerSpec) -> dict[str, Value]:
+        """What trial 0 has on the axes of the training: the study's own, the workload's, or all data."""
+        training = self.training
+        axes = optimizer.axes
+        values: dict[str, Value] = {
+            "limit_train": training.limit_train or math.inf,
+            "label_smoothing": training.label_smoothing,
+            "noise_rate": training.noise_rate,
+            "imbalance_ratio": training.imbalance_ratio,
+            SCHEDULE: training.schedule or OWN_SCHEDULE,
+        }
+        if "batch_size" in axes:
+            values["batch_size"] = training.batch_size or self.workload(workload).batch_size
+        if "epochs" in axes:
+            values["epochs"] = self.epochs_of(workload)
+        return {name: _at_most(axes[name], values[name]) for name in (*TRAINING_AXES, SCHEDULE) if name in axes}
 
     def epochs_of(self, workload: str) -> int:
         """The budget of ``workload`` in this study."""
@@ -172,6 +210,13 @@ class StudySpec(Strict):
     def optimizer(self, name: str) -> OptimizerSpec:
         """The part of the spec about the optimizer called ``name``."""
         return next(optimizer for optimizer in self.optimizers if optimizer.name == name)
+
+
+def _at_most(axis: AxisSpec, value: Value) -> Value:
+    """A number, no larger than the largest of the axis; a text as it is."""
+    if isinstance(value, str):
+        return value
+    return min(float(value), max(float(end) for end in axis.choices or axis.ends))
 
 
 def _hashed_axis(axis: Mapping[str, object]) -> dict[str, object]:

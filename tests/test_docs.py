@@ -30,7 +30,7 @@ from adai.optimizer import RuleOptimizer
 from adai.schedules import get_schedule, list_schedules
 from study.axis import AxisSpec
 from study.cli import main
-from study.design import COLUMNS
+from study.cube import COLUMNS
 from study.design_spec import DesignSpec
 from study.driver import MAX_ATTEMPTS
 from study.errors import StudyError

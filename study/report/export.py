@@ -1,12 +1,13 @@
 """Tidy tables of a study, one row per run, trial, epoch or measurement, as CSV, Parquet or JSON."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from study.axis import format_value
 from study.errors import OutputError
 from study.report.robustness import RobustnessTable, Share
 from study.report.trials import summarize_trials
@@ -61,10 +62,10 @@ _CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
 def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
     # An axis of epochs is the budget; "epochs" says what was trained of it.
-    names = [name for name in _hyperparameter_names(study) if name != "epochs"]
+    types = {name: type_ for name, type_ in _hyperparameter_types(study).items() if name != "epochs"}
     rows = [
         {
-            **_trial_columns(study, run.trial, names),
+            **_trial_columns(study, run.trial, types),
             "seed": run.seed,
             "termination": None if run.termination is None else run.termination.name.lower(),
             "reason": run.reason,
@@ -87,7 +88,7 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         }
         for run in runs
     ]
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys(names, pl.Float64) | _RUN_TYPES)
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | _RUN_TYPES)
 
 
 def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
@@ -100,11 +101,11 @@ def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
-    names = _hyperparameter_names(study)
+    types = _hyperparameter_types(study)
     axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
     rows = [
         {
-            **_trial_columns(study, summary.trial, names),
+            **_trial_columns(study, summary.trial, types),
             **{f"unit_{axis}": summary.trial.unit.get(axis) for axis in axes},
             "seeds": summary.seeds,
             "diverged": summary.diverged,
@@ -116,8 +117,8 @@ def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         }
         for summary in summarize_trials(runs)
     ]
-    places = [f"unit_{axis}" for axis in axes]
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys([*names, *places], pl.Float64) | _SUMMARY_TYPES)
+    places = dict.fromkeys((f"unit_{axis}" for axis in axes), pl.Float64)
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | places | _SUMMARY_TYPES)
 
 
 def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -199,21 +200,34 @@ def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
         ) from error
 
 
-def _hyperparameter_names(study: StudyRecord) -> Sequence[str]:
-    """All hyperparameters of the study's optimizers, axes first, in the spec's order."""
-    axes = [axis for optimizer in study.spec.optimizers for axis in optimizer.axes]
-    others = [h.name for o in study.spec.optimizers for h in o.rule.hyperparameters]
-    return list(dict.fromkeys([*axes, *others]))
+def _hyperparameter_types(study: StudyRecord) -> dict[str, type[pl.DataType]]:
+    """All hyperparameters of the study's optimizers and what their columns hold, axes first, in the spec's order."""
+    kinds: dict[str, set[type]] = {}
+    for optimizer in study.spec.optimizers:
+        for name, axis in optimizer.axes.items():
+            kinds.setdefault(name, set()).add(type(axis.choices[0]) if axis.choices else float)
+    for optimizer in study.spec.optimizers:
+        for hyperparameter in optimizer.hyperparameters:
+            kinds.setdefault(hyperparameter.name, set()).add(float)
+    return {name: _COLUMN_TYPES[found.pop()] if len(found) == 1 else pl.String for name, found in kinds.items()}
 
 
-def _trial_columns(study: StudyRecord, trial: TrialRecord, names: Sequence[str]) -> dict[str, Any]:
+#: Of a hyperparameter that has one kind of values.
+_COLUMN_TYPES: dict[type, type[pl.DataType]] = {float: pl.Float64, bool: pl.Boolean, str: pl.String}
+
+
+def _trial_columns(study: StudyRecord, trial: TrialRecord, types: Mapping[str, type[pl.DataType]]) -> dict[str, Any]:
+    values = trial.hyperparameters
     return {
         "study": study.name,
         "workload": trial.workload,
         "optimizer": trial.optimizer,
         "trial": trial.number,
         "origin": trial.origin,
-        **{name: trial.hyperparameters.get(name) for name in names},
+        **{
+            name: format_value(values[name]) if type_ is pl.String and name in values else values.get(name)
+            for name, type_ in types.items()
+        },
     }
 
 

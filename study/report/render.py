@@ -13,16 +13,18 @@ from typing import Any
 import jinja2
 from sqlalchemy import Engine
 
+from study.axis import AxisSpec, Value, format_value
+from study.design_spec import DesignSpec
 from study.errors import FailedTrialsError, OutputError, StudyError
 from study.provenance import describe_environment
 from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
 from study.report.robustness import CONFIDENCE, RobustnessTable, Share, count_failed_trials, measure_robustness
-from study.report.trials import TrialSummary, summarize_trials
+from study.report.trials import TrialSummary, count_points, summarize_trials
 from study.search_space import OptimizerSpec
 from study.spec import StudySpec
 from study.storage.records import RunRecord, StudyRecord, find_study, read_curvature, read_failures, read_runs
-from study.training import TRAINING_AXES
+from study.training import SCHEDULE, TRAINING_AXES
 from workers.messages import Termination
 from workers.workloads import Workload, WorkloadSourceError
 
@@ -92,7 +94,7 @@ def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
         study=study,
         runs=runs,
         robustness=measure_robustness(study.spec, runs, tolerance=tolerance),
-        landscapes=_build_landscapes(study, summaries),
+        landscapes=_build_landscapes(study, runs, summaries),
         terminations=_count_terminations(runs),
         failures=failures,
         curvature=curvature,
@@ -182,10 +184,16 @@ def _write_files(report: Report, folder: Path) -> None:
     shutil.copymode(folder.parent.parent, folder)  # the scratch folder was private to this user
 
 
-def _build_landscapes(study: StudyRecord, summaries: Sequence[TrialSummary]) -> list[Landscape]:
+def _build_landscapes(
+    study: StudyRecord, runs: Sequence[RunRecord], summaries: Sequence[TrialSummary]
+) -> list[Landscape]:
     landscapes = [
         build_landscape(
-            workload, optimizer, summaries, objective=study.spec.objective, planned=study.spec.design.points
+            workload,
+            optimizer,
+            summaries,
+            objective=study.spec.objective,
+            planned=count_points(study.spec, runs, workload, optimizer.name),
         )
         for workload in study.spec.workloads
         for optimizer in study.spec.optimizers
@@ -241,6 +249,8 @@ def _templates() -> jinja2.Environment:
     environment.filters["percent"] = _format_percent
     environment.filters["number"] = _format_number
     environment.filters["setting"] = _format_setting
+    environment.globals["describe_axis"] = _describe_axis
+    environment.globals["describe_design"] = _describe_design
     environment.globals["figure_name"] = _figure_name
     environment.globals["describe_training"] = _describe_training
     environment.globals["find_workload"] = _find_workload
@@ -265,7 +275,7 @@ def _describe_training(spec: StudySpec, workload: str) -> str:
     }
     changed = spec.training.model_dump(exclude_defaults=True)
     parts |= {name: f"{name} = {value}" for name, value in changed.items() if name != "batch_size"}
-    for name in TRAINING_AXES:
+    for name in (*TRAINING_AXES, SCHEDULE):
         varied = [optimizer.title for optimizer in spec.optimizers if name in optimizer.axes]
         if varied:
             parts[name] = f"{parts.get(name, name)} (an axis of {', '.join(varied)})"
@@ -274,19 +284,37 @@ def _describe_training(spec: StudySpec, workload: str) -> str:
 
 def _describe_default(optimizer: OptimizerSpec, name: str) -> tuple[str, str]:
     """The default of an axis or a fixed hyperparameter, and its source."""
-    if name in TRAINING_AXES:
+    if name in TRAINING_AXES or name == SCHEDULE:
         return _UNKNOWN, "as the workload is trained without the axis"
-    hyperparameter = optimizer.rule.hyperparameter(name)
+    if name in optimizer.rule.options:
+        return _format_setting(optimizer.rule.options[name]), "the usual variant"
+    hyperparameter = next(h for h in optimizer.hyperparameters if h.name == name)
     return _format_setting(hyperparameter.default), hyperparameter.source
+
+
+def _describe_axis(axis: AxisSpec) -> tuple[str, str, str]:
+    """Low and high or the choices, the scale, and the condition."""
+    condition = f", when {axis.when}" if axis.when else ""
+    if axis.is_categorical:
+        return ", ".join(format_value(choice) for choice in axis.choices), "", f"choices{condition}"
+    low, high = axis.ends
+    return format_value(low), format_value(high), f"{axis.scale}{condition}"
+
+
+def _describe_design(design: DesignSpec) -> str:
+    """Such as ``32 sobol points``."""
+    if design.levels is not None:
+        return f"{design.kind} points of {design.levels} levels"
+    return f"{design.points} {design.kind} points"
 
 
 def _format_number(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.4g}"
 
 
-def _format_setting(value: float) -> str:
-    """A hyperparameter, with the digits that tell 0.99999 from 1."""
-    return f"{value:.6g}"
+def _format_setting(value: Value | None) -> str:
+    """A hyperparameter; one that the variant of a trial lacks is unknown."""
+    return _UNKNOWN if value is None else format_value(value)
 
 
 def _mean_sd(mean: float | None, sd: float | None) -> str:

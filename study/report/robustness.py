@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from study.report.trials import TrialSummary, summarize_trials
+from study.report.trials import TrialSummary, count_points, summarize_trials
 from study.spec import StudySpec
 from study.storage.records import FAILURES, RunRecord
 
@@ -112,7 +112,10 @@ def measure_robustness(spec: StudySpec, runs: Sequence[RunRecord], *, tolerance:
             if own:
                 own_runs = (r for r in runs if (r.trial.workload, r.trial.optimizer) == (workload, optimizer.name))
                 failed = count_failed_trials(own_runs)
-                measured.append(_measure(spec, own, best_of(here), failed=failed, tolerance=tolerance))
+                planned = 1 + count_points(spec, runs, workload, optimizer.name)
+                measured.append(
+                    _measure(own, best_of(here), planned=planned, seeds=spec.seeds, failed=failed, tolerance=tolerance)
+                )
             else:
                 missing.append((workload, optimizer.name))
         rows += sorted(measured, key=lambda row: row.best.mean)
@@ -125,10 +128,11 @@ def best_of(summaries: Iterable[TrialSummary]) -> TrialSummary:
 
 
 def _measure(
-    spec: StudySpec,
     own: Sequence[TrialSummary],
     study_best: TrialSummary,
     *,
+    planned: int,
+    seeds: int,
     failed: int,
     tolerance: float,
 ) -> OptimizerRobustness:
@@ -137,10 +141,10 @@ def _measure(
     return OptimizerRobustness(
         workload=best.trial.workload,
         optimizer=best.trial.optimizer,
-        trials_planned=spec.design.points + 1,
+        trials_planned=planned,
         trials_finished=len(own),
         trials_failed=failed,
-        seeds=spec.seeds,
+        seeds=seeds,
         runs=sum(summary.seeds for summary in own),
         runs_diverged=sum(summary.diverged for summary in own),
         runs_at_chance=sum(summary.at_chance for summary in own),

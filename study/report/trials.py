@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from study.spec import StudySpec
 from study.storage.records import RunRecord, TrialRecord
 from workers.messages import Termination
 
@@ -50,6 +51,23 @@ def summarize_trials(runs: Iterable[RunRecord]) -> list[TrialSummary]:
     """
     grouped = (list(group) for _, group in itertools.groupby(runs, key=lambda run: run.trial.id))
     return [_summarize(group) for group in grouped if all(_has_result(run) for run in group)]
+
+
+def count_points(spec: StudySpec, runs: Iterable[RunRecord], workload: str, optimizer: str) -> int:
+    """Points of the design of one optimizer on one workload, finished or not.
+
+    An adaptive design finds its points as it runs: of it, all that it will have at most.
+
+    Args:
+        spec: The study's spec.
+        runs: All runs of the study.
+        workload: Name of the workload.
+        optimizer: Name of the optimizer.
+    """
+    if spec.design.is_adaptive:
+        return spec.design.points
+    own = {run.trial.id for run in runs if (run.trial.workload, run.trial.optimizer) == (workload, optimizer)}
+    return max(len(own) - 1, 0)  # without the default setting
 
 
 def _has_result(run: RunRecord) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 
+from study.axis import Value
 from study.errors import DatabaseError, UnknownStudyError
 from study.spec import STORED, StudySpec
 from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
@@ -49,7 +50,7 @@ class TrialRecord:
     optimizer: str
     number: int
     origin: str
-    hyperparameters: dict[str, float]
+    hyperparameters: dict[str, Value]
     unit: dict[str, float | None]
 
 

@@ -10,8 +10,9 @@ from scipy.stats import qmc
 
 from adai import get_optimizer, get_rule, list_optimizers, list_rules
 from study.axis import AxisSpec
-from study.design import COLUMNS, DIMENSIONS, plan_trials, unit_points
-from study.design_spec import DesignSpec
+from study.cube import COLUMNS, DIMENSIONS, unit_points
+from study.design import plan_trials
+from study.design_spec import DesignKind
 from study.space import to_distribution, to_unit, to_value
 from study.spec import StudySpec
 from study.spec_file import parse_spec
@@ -40,7 +41,7 @@ def all_optimizers(points: int, **changes: object) -> StudySpec:
 def test_values_lie_in_the_range_and_return_to_their_place(scale: str, unit: float) -> None:
     axis = AXES[scale]
     value = to_value(axis, unit)
-    assert axis.low <= value <= axis.high
+    assert axis.contains(value)
     assert to_unit(axis, value) == pytest.approx(unit, abs=1e-9)
 
 
@@ -73,10 +74,10 @@ def test_optuna_is_told_the_range_and_the_log_scale() -> None:
 @pytest.mark.parametrize("kind", ["sobol", "random"])
 @given(points=st.integers(1, 70), more=st.integers(0, 70), seed=st.integers(0, 2**63 - 1))
 def test_points_are_in_the_unit_cube_and_more_points_keep_the_first(
-    kind: str, points: int, more: int, seed: int
+    kind: DesignKind, points: int, more: int, seed: int
 ) -> None:
-    few = unit_points(DesignSpec(kind=kind, points=points), seed)
-    many = unit_points(DesignSpec(kind=kind, points=points + more), seed)
+    few = unit_points(kind, points, seed)
+    many = unit_points(kind, points + more, seed)
     assert few.shape == (points, DIMENSIONS)
     assert ((few >= 0) & (few < 1)).all()
     assert (many[:points] == few).all()
@@ -84,17 +85,17 @@ def test_points_are_in_the_unit_cube_and_more_points_keep_the_first(
 
 
 def test_a_sobol_design_is_balanced_and_more_even_than_random_points() -> None:
-    sobol = unit_points(DesignSpec(kind="sobol", points=64), 3)
+    sobol = unit_points("sobol", 64, 3)
     for column in sobol.T:
         assert (np.histogram(column, bins=64, range=(0, 1))[0] == 1).all()
-    random = unit_points(DesignSpec(kind="random", points=64), 3)
+    random = unit_points("random", 64, 3)
     used = sorted({column for column in COLUMNS.values() if column < 4})
     assert qmc.discrepancy(sobol[:, used]) < qmc.discrepancy(random[:, used]) / 2
 
 
 def test_another_study_seed_makes_another_design() -> None:
     for kind in ("sobol", "random"):
-        first, second = (unit_points(DesignSpec(kind=kind, points=8), seed) for seed in (0, 1))
+        first, second = (unit_points(kind, 8, seed) for seed in (0, 1))
         assert not (first == second).any()
 
 
