@@ -1,7 +1,8 @@
 """The design: all points of a study, made up front, so that no result depends on the order of finishing."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from study.axis import Value
 from study.placement import Setting, default_setting, place_settings
@@ -22,6 +23,8 @@ class PlannedTrial:
         hyperparameters: Every hyperparameter of the optimizer, option that is an axis, and axis of the training.
         unit: For each axis its place in the unit cube; outside [0, 1] or None if a default lies off its axis, None if
             the axis is not active.
+        round: Of an adaptive design: trials of a round are asked when those of the rounds before have ended.
+        system_attributes: What a sampler of Optuna must find with the trial in later rounds.
     """
 
     workload: str
@@ -30,6 +33,8 @@ class PlannedTrial:
     origin: Origin
     hyperparameters: dict[str, Value]
     unit: dict[str, float | None]
+    round: int = 0
+    system_attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
@@ -51,13 +56,14 @@ def plan_trials(spec: StudySpec) -> list[PlannedTrial]:
 def _plan_optimizer(spec: StudySpec, workload: str, name: str) -> list[PlannedTrial]:
     optimizer = spec.optimizer(name)
     training = spec.training_defaults(workload, optimizer)
-    default = _planned(workload, name, 0, default_setting(optimizer, training))
+    default = plan_setting(workload, name, 0, default_setting(optimizer, training))
     if spec.design.is_adaptive:
         return [default]
     settings = place_settings(optimizer, spec.design, spec.study_seed, training)
-    return [default, *(_planned(workload, name, number, s) for number, s in enumerate(settings, start=1))]
+    return [default, *(plan_setting(workload, name, number, s) for number, s in enumerate(settings, start=1))]
 
 
-def _planned(workload: str, optimizer: str, number: int, setting: Setting) -> PlannedTrial:
+def plan_setting(workload: str, optimizer: str, number: int, setting: Setting) -> PlannedTrial:
+    """The trial of a setting, as it is before it runs."""
     origin: Origin = "design" if number else "default"
     return PlannedTrial(workload, optimizer, number, origin, setting.hyperparameters, setting.unit)

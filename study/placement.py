@@ -38,7 +38,7 @@ class Setting:
 
 def default_setting(optimizer: OptimizerSpec, training: TrainingDefaults) -> Setting:
     """The default setting, with what is fixed in place; it is tried whether or not it meets the constraints."""
-    return _settle(optimizer, training, {}, {})
+    return settle(optimizer, training, {}, {})
 
 
 def place_settings(
@@ -112,7 +112,7 @@ def _from_cube(
     for point in unit_points(design.kind, count, study_seed):
         place = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
         values = {name: to_value(axis, place[name]) for name, axis in optimizer.axes.items()}
-        yield _settle(optimizer, training, values, place)
+        yield settle(optimizer, training, values, place)
 
 
 def _grid(optimizer: OptimizerSpec, design: DesignSpec, training: TrainingDefaults) -> Iterator[Setting]:
@@ -121,15 +121,15 @@ def _grid(optimizer: OptimizerSpec, design: DesignSpec, training: TrainingDefaul
     for combination in itertools.product(*levels.values()):
         values = {name: value for name, (value, _) in zip(levels, combination, strict=True)}
         place = {name: unit for name, (_, unit) in zip(levels, combination, strict=True)}
-        yield _settle(optimizer, training, values, place)
+        yield settle(optimizer, training, values, place)
 
 
 def _one_at_a_time(optimizer: OptimizerSpec, design: DesignSpec, training: TrainingDefaults) -> Iterator[Setting]:
     """One axis after the other over its levels, all others at their defaults; without the default setting itself."""
-    centre = _settle(optimizer, training, {}, {})
+    centre = settle(optimizer, training, {}, {})
     for name, axis in optimizer.axes.items():
         for value, unit in _levels(axis, design):
-            setting = _settle(optimizer, training, {name: value}, {name: unit})
+            setting = settle(optimizer, training, {name: value}, {name: unit})
             if setting.hyperparameters != centre.hyperparameters:
                 yield setting
 
@@ -141,7 +141,7 @@ def _levels(axis: AxisSpec, design: DesignSpec) -> list[tuple[Value, float]]:
     return [(value, min(max(to_unit(axis, value) or 0.0, 0.0), 1.0)) for value in values]
 
 
-def _settle(
+def settle(
     optimizer: OptimizerSpec, training: TrainingDefaults, values: Mapping[str, Value], place: Mapping[str, float]
 ) -> Setting:
     """The setting with ``values`` on the axes that are active in it, and defaults on all others.
@@ -203,7 +203,7 @@ def _count_cells(optimizer: OptimizerSpec, design: DesignSpec, training: Trainin
                 f"the constraints of {optimizer.name} allow {len(seen)} of the first {tried} combinations, and "
                 f"{design.points} points are wanted; loosen them, narrow the axes, or take fewer points"
             )
-        setting = _settle(optimizer, training, dict(zip(axes, cell, strict=True)), {})
+        setting = settle(optimizer, training, dict(zip(axes, cell, strict=True)), {})
         if optimizer.allows(setting.hyperparameters):
             seen.add(tuple(setting.hyperparameters.items()))
     return len(seen)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from scipy.stats import wilcoxon
 
 from study.design_spec import PruningSpec
+from study.objectives import seed_mean
 
 _DEFAULT_TRIAL = 0
 
@@ -157,7 +158,7 @@ def find_pruned(
 
 def _halve(pruning: PruningSpec, stage: Stage, objectives: Mapping[int, Sequence[float]]) -> dict[int, str]:
     """All but the best floor(n / eta), as in the papers, but one at least; of equal trials the lower number goes on."""
-    means = {number: _mean(values) for number, values in objectives.items() if number != _DEFAULT_TRIAL}
+    means = {number: seed_mean(values) for number, values in objectives.items() if number != _DEFAULT_TRIAL}
     ranked = sorted(means, key=lambda number: (means[number], number))
     kept = max(1, len(ranked) // pruning.reduction_factor)
     went_on = "only the best went on" if kept == 1 else f"the best {kept} went on"
@@ -179,11 +180,11 @@ def _compare_seeds(
     paired = {number: tuple(values[:seeds]) for number, values in (*finished.items(), *objectives.items())}
     if not paired:
         return {}
-    best = min(paired, key=lambda number: (_mean(paired[number]), number))
+    best = min(paired, key=lambda number: (seed_mean(paired[number]), number))
     pruned = {}
     for number in sorted(set(objectives) - {best, _DEFAULT_TRIAL}):
         p = p_value(paired[number], paired[best])
-        if p < pruning.p_threshold and _mean(paired[number]) > _mean(paired[best]):
+        if p < pruning.p_threshold and seed_mean(paired[number]) > seed_mean(paired[best]):
             pruned[number] = f"seed {seeds} and later not run: p = {p:.2g} against trial {best} after {seeds} seeds"
     return pruned
 
@@ -192,7 +193,3 @@ def p_value(values: Sequence[float], best: Sequence[float]) -> float:
     """One-sided p of the signed-rank test that ``values`` are above ``best``, paired; zeros are split, as in Optuna."""
     differences = [value - other for value, other in zip(values, best, strict=True)]
     return float(wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from study.axis import AxisSpec, Value
+from study.design_checks import check_design, check_pruning
 from study.design_spec import DesignSpec, PruningSpec
 from study.placement import MAX_CELLS, count_settings, grid_size
 from study.search_space import OptimizerSpec
@@ -96,6 +97,17 @@ class StudySpec(Strict):
                     f'{kind} = "{getattr(self.training, kind)}" does nothing without {axis}; set it in [training], or '
                     "make it an axis"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_design(self, info: ValidationInfo) -> Self:
+        for optimizer in self.optimizers:
+            check_design(self.design, optimizer, seeds=self.seeds)
+            check_pruning(self.pruning, self.design, optimizer)
+        self.pruning.check_seeds(self.seeds)
+        if self.pruning.by_epochs and info.context != STORED:
+            for workload in self.workloads:
+                self.pruning.check_epochs(self.epochs_of(workload))
         return self
 
     @model_validator(mode="after")
