@@ -1,13 +1,11 @@
 """Frozen trials read by us are those that Optuna's own storage reads."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 
-import optuna
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from optuna_support import comparable, counted, plain_storage
 
 from study.storage import optuna_rows
 from study.storage.engine import create_database
@@ -98,29 +96,6 @@ def write_every_state(connection: sa.Connection) -> None:
     optuna_rows.complete_trials(connection, {ids[0]: [1.5, math.inf]}, {})
 
 
-def comparable(trial: FrozenTrial) -> dict[str, str]:
-    """With types, NaN and the order of parameters; Optuna gives other entries in no certain order."""
-    unordered = ("_user_attrs", "_system_attrs", "intermediate_values")
-    return {name: repr(sorted(value.items()) if name in unordered else value) for name, value in trial.__dict__.items()}
-
-
 def read_as_optuna(url: str, study_id: int) -> list[FrozenTrial]:
-    storage = optuna.storages.RDBStorage(url)
-    try:
+    with plain_storage(url) as storage:
         return storage.get_all_trials(study_id)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-@contextlib.contextmanager
-def counted(engine: sa.Engine) -> Iterator[list[str]]:
-    """The statements that the database is sent."""
-    statements: list[str] = []
-
-    def remember(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
-
-    sa.event.listen(engine, "before_cursor_execute", remember)
-    yield statements
-    sa.event.remove(engine, "before_cursor_execute", remember)
