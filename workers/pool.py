@@ -1,26 +1,47 @@
 """What a pool of workers is, and the one that runs in the calling process."""
 
+import contextlib
 import os
+import threading
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import torch
 
 from workers.checkpoints import read_interval
 from workers.memory import is_out_of_memory
-from workers.messages import BatchFailed, EnginePlan, PoolEvent, Termination, TrialBatch, WorkloadReference
+from workers.messages import (
+    BatchFailed,
+    EnginePlan,
+    EpochMetrics,
+    PoolEvent,
+    Termination,
+    TrialBatch,
+    WorkloadReference,
+)
 from workers.planner import PlanRequest, plan_engine
 from workers.trainer import train_batch
 from workers.workloads import MissingDataError, check_data
+
+_Value = TypeVar("_Value")
 
 
 class RefusedError(ValueError):
     """A workload cannot be trained in the way that was asked for; the message says why and what to do."""
 
     exit_code = 2
+
+
+class PoolLostError(Exception):
+    """All workers are gone, and with them what they were doing; the message says what to do.
+
+    The pool is of no more use. The process can leave it and make another one.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,7 @@ class WorkerPool(Protocol):
 
         Raises:
             MissingDataError: It is not there.
+            PoolLostError: All workers are gone.
         """
         ...
 
@@ -81,15 +103,35 @@ class WorkerPool(Protocol):
         Raises:
             RefusedError: The workload cannot be trained in this way.
             MissingDataError: Its data is not there.
+            PoolLostError: All workers are gone.
         """
         ...
 
     def submit(self, batch: TrialBatch) -> None:
-        """Start a batch, or keep it until a worker is free."""
+        """Start a batch, or keep it until a worker is free.
+
+        Raises:
+            PoolLostError: All workers are gone.
+        """
         ...
 
     def next_event(self, timeout_seconds: float) -> PoolEvent | None:
-        """What happened next to any batch; None if nothing did within the time."""
+        """What happened next to any batch; None if nothing did within the time.
+
+        Raises:
+            PoolLostError: All workers are gone.
+        """
+        ...
+
+    def cancel(self, batch_id: int) -> None:
+        """Give a batch up: there will be no more events of it. A worker that has it is ended and replaced.
+
+        Batches that have ended, or never were, are ignored.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Let ``next_event`` return soon, with an event or without; may be called by any thread."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -99,12 +141,26 @@ class WorkerPool(Protocol):
     ) -> None: ...
 
 
-def train_and_report(batch: TrialBatch, worker: str, device: str) -> Iterator[PoolEvent]:
+class AnsweringPool(WorkerPool, Protocol):
+    """A pool that also answers questions later, so that several studies can share it."""
+
+    def request_check(self, workload: WorkloadReference) -> "Future[None]":
+        """As :meth:`check_workload`, answered while ``next_event`` is called."""
+        ...
+
+    def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
+        """As :meth:`plan`, answered while ``next_event`` is called."""
+        ...
+
+
+def train_and_report(
+    batch: TrialBatch, worker: str, device: str, on_step: Callable[[], None] | None = None
+) -> Iterator[PoolEvent]:
     """Train ``batch``; an exception of the workload becomes a :class:`BatchFailed` with its traceback."""
     try:
-        yield from train_batch(batch, worker=worker, device=device)
+        yield from train_batch(batch, worker=worker, device=device, on_step=on_step)
     # A workload is a user's code and may raise anything; the failure is data of the study.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         termination = Termination.OUT_OF_MEMORY if is_out_of_memory(error) else Termination.FAILED
         yield BatchFailed(batch.batch_id, termination, traceback.format_exc())
 
@@ -142,6 +198,10 @@ def _why_refused(request: PlanRequest, error: BaseException, device: str) -> str
     return f"workload {name!r} cannot be trained like this: {said}"
 
 
+class _InterruptedError(BaseException):
+    """Ends an epoch from inside; no workload's code is on the way, and nothing catches it as a failure."""
+
+
 class InlinePool:
     """Runs batches one after the other in the calling process: no Ray, debugger-friendly, same results."""
 
@@ -151,7 +211,10 @@ class InlinePool:
     def __init__(self, settings: WorkerSettings | None = None) -> None:
         self._settings = settings or WorkerSettings()
         self.device = self._settings.device
-        self._queue: list[Iterator[PoolEvent]] = []
+        self._queue: deque[TrialBatch] = deque()
+        #: Events of the first batch in the queue, once it has been started.
+        self._events: Iterator[PoolEvent] | None = None
+        self._interruption = threading.Event()
         self._before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
 
     def check_workload(self, workload: WorkloadReference) -> None:
@@ -162,18 +225,61 @@ class InlinePool:
         """See :class:`WorkerPool`."""
         return plan_or_refuse(request, self._settings.device)
 
+    def request_check(self, workload: WorkloadReference) -> "Future[None]":
+        """See :class:`AnsweringPool`; answered at once."""
+        return _answer(lambda: self.check_workload(workload))
+
+    def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
+        """See :class:`AnsweringPool`; answered at once."""
+        return _answer(lambda: self.plan(request))
+
     def submit(self, batch: TrialBatch) -> None:
         """See :class:`WorkerPool`."""
-        self._queue.append(train_and_report(batch, "inline", self._settings.device))
+        self._queue.append(batch)
 
     def next_event(self, timeout_seconds: float) -> PoolEvent | None:
-        """See :class:`WorkerPool`; works until there is an event, however long that takes."""
+        """See :class:`WorkerPool`; works until there is an event or an interruption, however long that takes."""
         del timeout_seconds
-        while self._queue:
-            for event in self._queue[0]:
-                return event
-            self._queue.pop(0)
-        return None
+        event = None
+        with contextlib.suppress(_InterruptedError):
+            while event is None and self._queue:
+                event = self._work()
+        self._interruption.clear()
+        return event
+
+    def _work(self) -> PoolEvent | None:
+        """The next event of the first batch; None if it has ended."""
+        self._look_for_interruption()
+        if self._events is None:
+            self._events = train_and_report(
+                self._queue[0], "inline", self._settings.device, self._look_for_interruption
+            )
+        try:
+            event = next(self._events, None)
+        except BaseException:
+            # The epoch is lost: it begins anew with the next call, and what was told is not told again.
+            self._events = None
+            raise
+        if isinstance(event, EpochMetrics):
+            self._queue[0] = replace(self._queue[0], start_epoch=event.epoch)
+        elif event is None:
+            self._queue.popleft()
+            self._events = None
+        return event
+
+    def _look_for_interruption(self) -> None:
+        if self._interruption.is_set():
+            raise _InterruptedError
+
+    def cancel(self, batch_id: int) -> None:
+        """See :class:`WorkerPool`; between two calls of ``next_event``, by the same thread."""
+        if self._queue and self._queue[0].batch_id == batch_id:
+            self._events = None
+        self._queue = deque(batch for batch in self._queue if batch.batch_id != batch_id)
+
+    def interrupt(self) -> None:
+        """See :class:`WorkerPool`; also from inside an epoch, which is trained again later."""
+        self._interruption.set()
 
     def __enter__(self) -> Self:
         # Results are bitwise equal to those of a Ray worker only with its settings.
@@ -184,7 +290,19 @@ class InlinePool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._queue.clear()
+        self._events = None
         threads, deterministic = self._before
         torch.set_num_threads(threads)
         if self._settings.deterministic:  # torch imports its compiler to say so: 1.5 s
             torch.use_deterministic_algorithms(mode=deterministic)
+
+
+def _answer(call: Callable[[], _Value]) -> "Future[_Value]":
+    """What ``call`` returned or raised, as a future."""
+    future: Future[_Value] = Future()
+    try:
+        future.set_result(call())
+    # For the one who asked.
+    except Exception as error:
+        future.set_exception(error)
+    return future

@@ -1,10 +1,11 @@
 """The pool of Ray actors: one long-lived worker per slot, on this machine or on a cluster."""
 
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,54 +19,51 @@ from workers.messages import (
     WorkloadReference,
 )
 from workers.planner import PlanRequest
-from workers.pool import RefusedError, WorkerSettings, plan_or_refuse, train_and_report
-from workers.workloads import MissingDataError, check_data
+from workers.pool import PoolLostError, RefusedError, WorkerSettings
+from workers.ray_connection import RayUnavailableError, connect, import_ray
+from workers.ray_watch import ClusterWatch
+from workers.ray_worker import Worker
 
-#: Ray's smallest object store; epoch metrics are a few kilobytes.
-_OBJECT_STORE_BYTES = 80 * 2**20
-_CONNECT_SECONDS = 5.0
-_ANSWER_SECONDS = 30.0
 _START_SECONDS = 120.0
+#: How long the first worker that is up waits for the others.
+_COMPANY_SECONDS = 15.0
+#: Between two attempts to start a worker that could not start.
+_RESTART_SECONDS = 5.0
+#: Between two looks at whether the cluster has grown.
+_GROWTH_SECONDS = 15.0
+#: How long Ray is asked why a worker is not there.
+_EXPLAIN_SECONDS = 5.0
 
 
-class RayUnavailableError(Exception):
-    """Ray is not installed, does not answer or has no free processors; the message says what to do."""
+@dataclass(slots=True)
+class _Question:
+    """What a worker is asked between batches."""
+
+    method: str
+    argument: WorkloadReference | PlanRequest
+    answer: "Future[Any]" = field(default_factory=Future)
+
+    @property
+    def workload(self) -> str:
+        """Name of the workload that it is about."""
+        asked = self.argument
+        return asked.workload.name if isinstance(asked, PlanRequest) else asked.name
 
 
-class _Worker:
-    """The actor: trains batches on one processor or its share of a GPU."""
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """A place for a worker: its actor may change."""
 
-    def __init__(self, name: str, settings: WorkerSettings) -> None:
-        settings.apply()
-        self._name = name
-        self._device = settings.device
-
-    def check_workload(self, workload: WorkloadReference) -> str:
-        """Load the workload's data; return what is missing, or an empty string."""
-        try:
-            check_data(workload)
-        except MissingDataError as error:
-            return str(error)
-        return ""
-
-    def plan(self, request: PlanRequest) -> EnginePlan | RefusedError | MissingDataError:
-        """The plan, or why there is none."""
-        try:
-            return plan_or_refuse(request, self._device)
-        except (RefusedError, MissingDataError) as error:
-            # Only the sentence travels: what caused it may be of a class that the driver does not have.
-            return type(error)(str(error))
-
-    def train(self, batch: TrialBatch) -> Iterator[PoolEvent]:
-        """Stream the events of ``batch``."""
-        yield from train_and_report(batch, self._name, self._device)
+    name: str
+    actor: Any
+    work: TrialBatch | _Question | None = None
 
 
 class RayPool:
     """Runs batches on Ray actors.
 
     Args:
-        workers: Number of actors; None for one per processor of the machine or cluster.
+        workers: Number of actors; None for one per processor of the machine or cluster, more when the cluster grows.
         address: Of a running cluster (``host:port``, ``ray://host:port`` or ``auto``); None starts a local Ray that
             ends with the pool.
         settings: What each worker uses.
@@ -77,7 +75,7 @@ class RayPool:
     def __init__(
         self, *, workers: int | None = None, address: str | None = None, settings: WorkerSettings | None = None
     ) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._settings = settings or WorkerSettings()
         self.device = self._settings.device
         self._address = address
@@ -85,176 +83,280 @@ class RayPool:
         self.description = f"ray at {address}" if address else "local ray"
 
     def __enter__(self) -> Self:
+        self._waiting: deque[TrialBatch] = deque()
+        self._questions: deque[_Question] = deque()
+        self._events: deque[PoolEvent] = deque()
+        self._idle: deque[_Slot] = deque()
+        #: What Ray is waited for -> whose it is: workers that start, and those that work, in the order of their last
+        #: event.
+        self._starting: dict[Any, _Slot] = {}
+        self._busy: dict[Any, _Slot] = {}
+        #: Workers that could not start, and when to try again.
+        self._resting: deque[tuple[float, _Slot]] = deque()
+        self._start_error = ""
         try:
-            self._connect()
-            self.slots = self._count_slots()
-            actor_class = self._ray.remote(
+            self._watch = ClusterWatch(connect(self._ray, self._address, self._requested))
+            self._actor_class = self._ray.remote(
                 num_cpus=1, num_gpus=self._settings.gpu_share, max_restarts=0, max_task_retries=0
-            )(_Worker)
-            self._start_worker = lambda slot: actor_class.remote(f"ray-{slot}", self._settings)
-            self._idle = [(slot, self._start_worker(slot)) for slot in range(self.slots)]
+            )(Worker)
+            self.slots = 0
+            self._add_slots(self._count_slots())
         except BaseException:
             self._ray.shutdown()
             raise
-        self._waiting: list[TrialBatch] = []
-        #: Stream of a batch -> the batch and its worker, in the order of their last event.
-        self._streams: dict[Any, tuple[TrialBatch, int, Any]] = {}
+        self._last_up = self._last_look = time.monotonic()
         return self
 
-    def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray would blank the variable for actors without GPUs, and warns that it will stop doing so.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-        if self._address is None:
-            processors = self._requested or os.cpu_count() or 1
-            self._ray.init(
-                address="local",
-                num_cpus=processors,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **options,
-            )
-            return
-        _check_listens(self._address)
-        _check_answers(self._address)
-        self._ray.init(address=self._address, **options)
-
-    def _count_slots(self) -> int:
+    def _room(self) -> tuple[int, str]:
+        """How many workers the whole cluster can hold, and why not more, for people."""
         resources = self._ray.cluster_resources()
-        processors = int(resources.get("CPU", 0))
-        room, needed = processors, "as many processors"
+        room, needed = int(resources.get("CPU", 0)), "as many processors"
+        has = f"{room} processors and {resources.get('GPU', 0):g} GPUs"
         if self._settings.gpu_share:
             room = min(room, int(resources.get("GPU", 0) / self._settings.gpu_share))
             needed = f"as many processors and {self._settings.gpu_share:g} GPU each"
+        return room, f"workers need {needed}, but {self.description} has {has}"
+
+    def _count_slots(self) -> int:
+        room, why = self._room()
         slots = self._requested or room
         if slots < 1 or slots > room:
             raise RayUnavailableError(
-                f"{slots} workers need {needed}, but {self.description} has {processors} processors and "
-                f"{resources.get('GPU', 0):g} GPUs; ask for fewer with --workers, for less with --gpu-share, or add "
-                "nodes"
+                f"{slots} {why}; ask for fewer with --workers, for less with --gpu-share, or add nodes"
             )
         return slots
 
+    def _add_slots(self, count: int) -> None:
+        for number in range(self.slots, self.slots + count):
+            self._start(_Slot(f"ray-{number}", None))
+        self.slots += count
+
+    def _start(self, slot: _Slot) -> None:
+        """Give the slot a new actor; it gets work when it is up, which may be never on a cluster that shrank."""
+        slot.actor, slot.work = self._actor_class.remote(slot.name, self._settings), None
+        self._starting[slot.actor.ready.remote()] = slot
+
     def plan(self, request: PlanRequest) -> EnginePlan:
         """See :class:`workers.pool.WorkerPool`."""
-        answer = self._ray.get(self._idle[0][1].plan.remote(request))
-        if isinstance(answer, Exception):
-            raise answer
-        return EnginePlan(answer.engine, answer.max_rows, answer.reason)
+        answer: EnginePlan = self._wait_for(self.request_plan(request))
+        return answer
 
     def check_workload(self, workload: WorkloadReference) -> None:
-        """See :class:`workers.pool.WorkerPool`."""
-        questions = [worker.check_workload.remote(workload) for _, worker in self._idle]
-        try:
-            answers = self._ray.get(questions, timeout=_START_SECONDS)
-        except self._ray.exceptions.RayError as error:
-            free = self._ray.available_resources().get("CPU", 0)
-            raise RayUnavailableError(
-                f"the {self.slots} workers of {self.description} did not start within {_START_SECONDS:.0f} s "
-                f"({type(error).__name__}), and {free:g} processors are free; ask for fewer with --workers, wait until "
-                "the cluster has room, or look at its logs"
-            ) from error
-        missing = next(filter(None, answers), "")
-        if missing:
-            raise MissingDataError(missing)
+        """See :class:`workers.pool.WorkerPool`; asks the workers that are free."""
+        while self._starting and time.monotonic() - self._last_up < (
+            _COMPANY_SECONDS if self._idle or self._busy else _START_SECONDS
+        ):
+            self._work(0.5)
+        self._wait_for(self.request_check(workload))
+
+    def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
+        """See :class:`workers.pool.AnsweringPool`."""
+        return self._ask(_Question("plan", request))
+
+    def request_check(self, workload: WorkloadReference) -> "Future[None]":
+        """See :class:`workers.pool.AnsweringPool`; asks the workers that are free, or the next one that is."""
+        count = max(1, len(self._idle))
+        return _first_error([self._ask(_Question("check_workload", workload)) for _ in range(count)])
+
+    def _ask(self, question: _Question) -> "Future[Any]":
+        self._check_lives()
+        self._questions.append(question)
+        self._dispatch()
+        return question.answer
+
+    def _wait_for(self, answer: "Future[Any]") -> Any:
+        while not answer.done():
+            self._work(0.5)
+        return answer.result()
 
     def submit(self, batch: TrialBatch) -> None:
         """See :class:`workers.pool.WorkerPool`."""
+        self._check_lives()
         self._waiting.append(batch)
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._waiting and self._idle:
-            slot, worker = self._idle.pop(0)
-            batch = self._waiting.pop(0)
-            stream = worker.train.options(num_returns="streaming").remote(batch)
-            self._streams[stream] = (batch, slot, worker)
+        while self._idle and (self._questions or self._waiting):
+            slot = self._idle.popleft()
+            if self._questions:
+                slot.work = question = self._questions.popleft()
+                awaited = getattr(slot.actor, question.method).remote(question.argument)
+            else:
+                slot.work = self._waiting.popleft()
+                awaited = slot.actor.train.options(num_returns="streaming").remote(slot.work)
+            self._busy[awaited] = slot
 
     def next_event(self, timeout_seconds: float) -> PoolEvent | None:
         """See :class:`workers.pool.WorkerPool`."""
-        if not self._streams:
-            return None
-        ready, _ = self._ray.wait(list(self._streams), num_returns=1, timeout=timeout_seconds)
+        if not self._events:
+            self._work(timeout_seconds)
+        return self._events.popleft() if self._events else None
+
+    def _work(self, timeout_seconds: float) -> None:
+        """Deal with the next thing that happens within the time."""
+        self._check_lives()
+        self._look_around()
+        awaited = [*self._starting, *self._busy]
+        if not awaited:
+            time.sleep(min(timeout_seconds, 0.1) if self._resting else 0.0)
+            return
+        ready, _ = self._ray.wait(awaited, num_returns=1, timeout=timeout_seconds)
+        # What Ray says of a cluster that is gone looks like lost workers.
+        self._check_lives()
         if not ready:
-            return None
-        stream = ready[0]
-        batch, slot, worker = self._streams.pop(stream)
+            return
+        if ready[0] in self._starting:
+            self._welcome(ready[0])
+        elif isinstance(self._busy[ready[0]].work, _Question):
+            self._take_answer(ready[0])
+        else:
+            self._take_event(ready[0])
+        self._dispatch()
+
+    def _check_lives(self) -> None:
+        if self._watch.lost:
+            kind = f"the Ray cluster at {self._address}" if self._address else "the local Ray of this process"
+            todo = (
+                "start it again, or unset ADAI_RAY_ADDRESS to use this machine"
+                if self._address
+                else ("if the machine's memory ran out, use fewer workers")
+            )
+            raise PoolLostError(
+                f"{kind} is gone ({self._watch.lost}); what was finished is kept; {todo}, and resume the study"
+            )
+
+    def _look_around(self) -> None:
+        """Start again what could not start, grow with the cluster, give up questions that nobody can answer."""
+        now = time.monotonic()
+        while self._resting and self._resting[0][0] <= now:
+            self._start(self._resting.popleft()[1])
+        if self._idle or self._busy:
+            self._last_up = now
+        elif now - self._last_up > _START_SECONDS:
+            while self._questions:
+                self._questions.popleft().answer.set_exception(self._no_workers())
+        if self._address is not None and self._requested is None and now - self._last_look > _GROWTH_SECONDS:
+            self._last_look = now
+            self._add_slots(max(0, self._room()[0] - self.slots))
+
+    def _no_workers(self) -> RayUnavailableError:
+        free = self._ray.available_resources().get("CPU", 0)
+        why = f" ({self._start_error})" if self._start_error else ""
+        return RayUnavailableError(
+            f"none of the {self.slots} workers of {self.description} started within {_START_SECONDS:.0f} s{why}, and "
+            f"{free:g} processors are free; ask for fewer with --workers, wait until the cluster has room, or look at "
+            "its logs"
+        )
+
+    def _welcome(self, ready: Any) -> None:
+        """A worker is up, or could not start."""
+        slot = self._starting.pop(ready)
+        try:
+            self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            self._start_error = str(error).strip().splitlines()[-1]
+            self._resting.append((time.monotonic() + _RESTART_SECONDS, slot))
+        else:
+            self._idle.append(slot)
+
+    def _take_answer(self, reference: Any) -> None:
+        slot = self._busy.pop(reference)
+        question = slot.work
+        assert isinstance(question, _Question)  # noqa: S101 - seen by the caller; tells the type checker
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            why = str(self._replace(slot, error))
+            name = question.workload
+            answer = RefusedError(
+                f"a worker died when it tried workload {name!r} ({why}); look at its memory and log, or mend the "
+                "workload"
+            )
+        else:
+            self._idle.append(slot)
+        if isinstance(answer, Exception):
+            question.answer.set_exception(answer)
+        else:
+            question.answer.set_result(answer)
+
+    def _take_event(self, stream: Any) -> None:
+        slot = self._busy.pop(stream)
+        batch = slot.work
+        assert isinstance(batch, TrialBatch)  # noqa: S101 - seen by the caller; tells the type checker
         try:
             event: PoolEvent = self._ray.get(next(stream))
-        except self._ray.exceptions.RayError as error:
+        except (self._ray.exceptions.RayError, StopIteration) as error:
             # The workload's own exceptions arrive as BatchFailed: what Ray raises is the loss of the worker.
-            self._ray.kill(worker)
-            self._idle.append((slot, self._start_worker(slot)))
-            self._dispatch()
+            cause = self._replace(slot, error)
+            self._check_lives()
             # Ray kills workers when a node's memory runs out, before the system does.
-            starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+            starved = isinstance(cause, self._ray.exceptions.OutOfMemoryError)
             termination = Termination.OUT_OF_MEMORY if starved else Termination.WORKER_LOST
-            return BatchFailed(batch.batch_id, termination, f"{type(error).__name__}: {error}")
-        if isinstance(event, BatchFinished | BatchFailed):
-            self._idle.append((slot, worker))
-            self._dispatch()
+            event = BatchFailed(batch.batch_id, termination, f"{type(cause).__name__}: {cause}")
         else:
-            self._streams[stream] = (batch, slot, worker)
-        return event
+            if isinstance(event, BatchFinished | BatchFailed):
+                self._idle.append(slot)
+            else:
+                self._busy[stream] = slot
+        self._events.append(event)
+
+    def _replace(self, slot: _Slot, error: BaseException) -> BaseException:
+        """Give the slot of a lost worker a new one; returns what Ray knows of the loss."""
+        with contextlib.suppress(self._ray.exceptions.GetTimeoutError):
+            try:
+                # At first Ray only sees that a connection ended; a moment later it knows why.
+                self._ray.get(slot.actor.ready.remote(), timeout=_EXPLAIN_SECONDS)
+            except self._ray.exceptions.ActorDiedError as known:
+                error = known
+            except self._ray.exceptions.ActorUnavailableError:
+                pass
+        self._ray.kill(slot.actor)
+        self._start(slot)
+        return error
+
+    def cancel(self, batch_id: int) -> None:
+        """See :class:`workers.pool.WorkerPool`; Ray ends a process that does not answer after some seconds."""
+        self._waiting = deque(batch for batch in self._waiting if batch.batch_id != batch_id)
+        self._events = deque(event for event in self._events if event.batch_id != batch_id)
+        for stream, slot in list(self._busy.items()):
+            if isinstance(slot.work, TrialBatch) and slot.work.batch_id == batch_id:
+                del self._busy[stream]
+                if not self._watch.lost:
+                    self._ray.kill(slot.actor)
+                    self._start(slot)
+
+    def interrupt(self) -> None:
+        """See :class:`workers.pool.WorkerPool`; ``next_event`` keeps to its time here."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for _, _, worker in self._streams.values():
-            self._ray.kill(worker)
-        for _, worker in self._idle:
-            self._ray.kill(worker)
+        if not self._watch.lost:
+            for slot in (*self._busy.values(), *self._starting.values(), *self._idle):
+                self._ray.kill(slot.actor)
+        self._watch.close()
+        # Of a cluster that is gone this takes five seconds; without it, Ray would end the process after a minute.
         self._ray.shutdown()
 
 
-def _import_ray() -> Any:
-    """Ray, imported here only: adai and workers also run where it is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise RayUnavailableError(
-            f"Ray is not installed ({error}); do: pip install ray, or use --pool inline"
-        ) from error
-    return ray
+def _first_error(answers: "Sequence[Future[Any]]") -> "Future[None]":
+    """Done when all are; fails as the first that failed did."""
+    result: Future[None] = Future()
+    open_answers = set(answers)
+
+    def note(answer: "Future[Any]") -> None:
+        open_answers.discard(answer)
+        if open_answers:
+            return
+        error = next(filter(None, (answer.exception() for answer in answers)), None)
+        if error is None:
+            result.set_result(None)
+        else:
+            result.set_exception(error)
+
+    for answer in answers:
+        answer.add_done_callback(note)
+    return result
 
 
-def _check_listens(address: str) -> None:
-    """Refuse an address on which nothing listens; Ray itself would try for a minute."""
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise RayUnavailableError(
-            f"the Ray address {address!r} is not host:port, ray://host:port or auto; correct ADAI_RAY_ADDRESS"
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _unusable(address, str(error)) from error
-
-
-def _check_answers(address: str) -> None:
-    """Connect once from a child process, which can be ended: Ray's client waits for a silent peer without limit."""
-    program = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
-    try:
-        subprocess.run(  # noqa: S603 - fixed words, and the address as an argument
-            [sys.executable, "-c", program, address],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_ANSWER_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _unusable(address, f"something listens there, but is silent for {_ANSWER_SECONDS:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines()
-        raise _unusable(address, lines[-1] if lines else f"exit code {error.returncode}") from error
-
-
-def _unusable(address: str, reason: str) -> RayUnavailableError:
-    return RayUnavailableError(
-        f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`, check that it runs the "
-        "same Ray and Python versions, correct ADAI_RAY_ADDRESS, or unset it to use this machine"
-    )
+__all__ = ["RayPool", "RayUnavailableError"]

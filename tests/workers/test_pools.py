@@ -18,6 +18,7 @@ from workers.messages import (
     BatchFailed,
     BatchFinished,
     EpochMetrics,
+    Heartbeat,
     PoolEvent,
     Termination,
     Training,
@@ -40,10 +41,10 @@ def drain(pool: WorkerPool, batches: int, *, seconds: float = 60) -> list[PoolEv
     """Events until ``batches`` batches have ended."""
     events: list[PoolEvent] = []
     deadline = time.monotonic() + seconds
-    while sum(not isinstance(event, EpochMetrics) for event in events) < batches:
+    while sum(isinstance(event, BatchFinished | BatchFailed) for event in events) < batches:
         assert time.monotonic() < deadline, events
         event = pool.next_event(0.5)
-        events += [event] if event else []
+        events += [event] if event and not isinstance(event, Heartbeat) else []
     return events
 
 
@@ -177,7 +178,7 @@ def test_an_address_without_ray_is_refused_within_seconds(form: str, closed_port
 
 
 def test_an_address_that_accepts_but_never_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.ray_pool._ANSWER_SECONDS", 8.0)
+    monkeypatch.setattr("workers.ray_connection._ANSWER_SECONDS", 8.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
