@@ -1,20 +1,17 @@
-"""Tidy tables of a study, one row per run, trial, epoch or measurement, as CSV, Parquet or JSON."""
+"""Tidy tables of a study, one row per run, trial, epoch or measurement.
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+A frame is made of any part of a table's rows: parts, one below the other, are the frame of the whole.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
-from study.errors import OutputError
 from study.report.robustness import RobustnessTable, Share
 from study.report.trials import summarize_trials
 from study.storage.records import RunRecord, StudyRecord, TrialRecord
 from workers.workloads import WorkloadSourceError
-
-TableFormat = Literal["csv", "parquet", "json"]
-
 
 # A table has the same columns and types at any moment of a study, also without rows or while a column is empty.
 _TRIAL_TYPES: dict[str, type[pl.DataType]] = {
@@ -61,10 +58,10 @@ _CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
 def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
     # An axis of epochs is the budget; "epochs" says what was trained of it.
-    names = [name for name in _hyperparameter_names(study) if name != "epochs"]
+    types = {name: kind for name, kind in hyperparameter_types(study).items() if name != "epochs"}
     rows = [
         {
-            **_trial_columns(study, run.trial, names),
+            **_trial_columns(study, run.trial, types),
             "seed": run.seed,
             "termination": None if run.termination is None else run.termination.name.lower(),
             "reason": run.reason,
@@ -87,7 +84,7 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         }
         for run in runs
     ]
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys(names, pl.Float64) | _RUN_TYPES)
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | _RUN_TYPES)
 
 
 def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
@@ -100,11 +97,11 @@ def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
-    names = _hyperparameter_names(study)
+    types = hyperparameter_types(study)
     axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
     rows = [
         {
-            **_trial_columns(study, summary.trial, names),
+            **_trial_columns(study, summary.trial, types),
             **{f"unit_{axis}": summary.trial.unit.get(axis) for axis in axes},
             "seeds": summary.seeds,
             "diverged": summary.diverged,
@@ -116,29 +113,31 @@ def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         }
         for summary in summarize_trials(runs)
     ]
-    places = [f"unit_{axis}" for axis in axes]
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | dict.fromkeys([*names, *places], pl.Float64) | _SUMMARY_TYPES)
+    places = dict.fromkeys((f"unit_{axis}" for axis in axes), pl.Float64)
+    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | places | _SUMMARY_TYPES)
 
 
-def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per epoch of each run."""
-    return pl.DataFrame([{"study": study.name, **row} for row in rows], schema=_EPOCH_TYPES)
+def epochs_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    """One row per epoch of each run; ``rows`` as :func:`study.storage.records.stream_epochs` gives them."""
+    types = {name: kind for name, kind in _EPOCH_TYPES.items() if name != "study"}
+    frame = pl.DataFrame(list(rows), schema=types, orient="row")
+    return frame.select(pl.lit(study.name, pl.String).alias("study"), pl.all())
 
 
-def curvature_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per measured number: those of a slice have their position in it, from 0; single numbers have none."""
+def curvature_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    """One row per measured number: those of a slice have their position in it, from 0; single numbers have none.
+
+    Args:
+        study: The study.
+        rows: As :func:`study.storage.records.stream_curvature` gives them.
+    """
     long = [
-        {
-            **{name: row.get(name, study.name) for name in _PLACE_TYPES},
-            "quantity": name,
-            "position": index,
-            "value": one,
-        }
+        (study.name, *row[:-1], name, position, one)
         for row in rows
-        for name, value in row["values"].items()
-        for index, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
+        for name, value in row[-1].items()
+        for position, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
     ]
-    return pl.DataFrame(long, schema=_CURVATURE_TYPES)
+    return pl.DataFrame(long, schema=_CURVATURE_TYPES, orient="row")
 
 
 def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
@@ -174,39 +173,14 @@ def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
-    """Write ``frame`` to ``path``, whole or not at all; parent folders are made.
-
-    Raises:
-        OutputError: It cannot be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; name a file in it with --out")
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            partial = Path(folder) / path.name
-            if format_ == "csv":
-                frame.write_csv(partial)
-            elif format_ == "parquet":
-                frame.write_parquet(partial)
-            else:
-                frame.write_json(partial)
-            partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another file with --out"
-        ) from error
+def hyperparameter_types(study: StudyRecord) -> dict[str, type[pl.DataType]]:
+    """All hyperparameters of the study's optimizers, axes first, in the spec's order, and their columns' types."""
+    names = [axis for optimizer in study.spec.optimizers for axis in optimizer.axes]
+    names += [h.name for optimizer in study.spec.optimizers for h in optimizer.rule.hyperparameters]
+    return dict.fromkeys(names, pl.Float64)
 
 
-def _hyperparameter_names(study: StudyRecord) -> Sequence[str]:
-    """All hyperparameters of the study's optimizers, axes first, in the spec's order."""
-    axes = [axis for optimizer in study.spec.optimizers for axis in optimizer.axes]
-    others = [h.name for o in study.spec.optimizers for h in o.rule.hyperparameters]
-    return list(dict.fromkeys([*axes, *others]))
-
-
-def _trial_columns(study: StudyRecord, trial: TrialRecord, names: Sequence[str]) -> dict[str, Any]:
+def _trial_columns(study: StudyRecord, trial: TrialRecord, names: Iterable[str]) -> dict[str, Any]:
     return {
         "study": study.name,
         "workload": trial.workload,
