@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from study.launch import LaunchOptions
-    from study.report.export import TableFormat
-    from study.storage.records import StudyProgress
+    from study.report.table_export import TableName
+    from study.report.table_files import TableFormat
+    from study.storage.progress import Failures, StudyProgress
+
+
+#: Kinds of failure that status shows.
+_FAILURES_SHOWN = 10
 
 
 class _Group(click.Group):
@@ -116,7 +121,7 @@ def list_studies(settings: Settings) -> None:
     from rich.table import Table
 
     from study.storage.engine import open_database
-    from study.storage.records import read_progress
+    from study.storage.progress import read_progress
 
     with open_database(settings.database_url) as engine, engine.connect() as connection:
         progress = read_progress(connection)
@@ -138,20 +143,18 @@ def status(settings: Settings, name: str) -> None:
     Example: adai-study status digits
     """
     from study.storage.engine import open_database
-    from study.storage.records import find_study, read_failures, read_plans, read_progress
+    from study.storage.progress import find_summary, read_failures, read_plans, read_progress
 
     with open_database(settings.database_url) as engine, engine.connect() as connection:
-        study = find_study(connection, name)
+        study = find_summary(connection, name)
         progress = read_progress(connection, name)
-        failures = read_failures(connection, study.id)
+        failures = read_failures(connection, study.id, limit=_FAILURES_SHOWN)
         plans = read_plans(connection, study.id)
     click.echo(f"{study.name}: {study.state}, created {study.created_at:%Y-%m-%d %H:%M} UTC")
-    _print(_progress_table(progress, study.spec.objective))
+    _print(_progress_table(progress, study.objective))
     for workload, plan in plans.items():
         click.echo(f"{workload}: engine {plan.engine}, up to {plan.max_rows} runs together ({plan.reason})")
-    for workload, optimizer, termination, error in failures:
-        last = (error.strip().splitlines() or [""])[-1]
-        click.echo(f"{workload}, {optimizer}: {termination.lower().replace('_', ' ')}: {last}")
+    _print_failures(failures)
 
 
 @main.command()
@@ -185,26 +188,17 @@ def report(settings: Settings, name: str, out: Path | None, tolerance: float) ->
     help="One row per run, per finished trial, or per epoch of each run.",
 )
 @common_options
-def export(settings: Settings, name: str, format_: "TableFormat", out: Path, table: str) -> None:
+def export(settings: Settings, name: str, format_: "TableFormat", out: Path, table: "TableName") -> None:
     """Export a table of study NAME to a file.
 
     Example: adai-study export digits --format parquet --out digits.parquet
     """
-    from study.report import export as tables
+    from study.report.table_export import export_table
     from study.storage.engine import open_database
-    from study.storage.records import find_study, read_curvature, read_epochs, read_runs
 
-    with open_database(settings.database_url) as engine, engine.connect() as connection:
-        study = find_study(connection, name)
-        if table == "epochs":
-            frame = tables.epochs_frame(study, read_epochs(connection, study.id))
-        elif table == "curvature":
-            frame = tables.curvature_frame(study, read_curvature(connection, study.id))
-        else:
-            make_frame = tables.runs_frame if table == "runs" else tables.trials_frame
-            frame = make_frame(study, read_runs(connection, study.id))
-    tables.write_table(frame, out, format_)
-    click.echo(f"{frame.height} rows: {out}")
+    with open_database(settings.database_url) as engine:
+        rows = export_table(engine, name, table, path=out, format_=format_, log=sys.stderr)
+    click.echo(f"{rows} rows: {out}")
 
 
 @main.command()
@@ -340,6 +334,15 @@ def _progress_table(progress: "list[StudyProgress]", objective: str) -> "Table":
         ended = f"{part.ended}/{part.runs}"
         table.add_row(part.workload, part.optimizer, ended, str(part.diverged), str(part.failed), best)
     return table
+
+
+def _print_failures(failures: "Failures") -> None:
+    for kind in failures.kinds:
+        times = f" ({kind.attempts} attempts)" if kind.attempts > 1 else ""
+        name = kind.termination.name.lower().replace("_", " ")
+        click.echo(f"{kind.workload}, {kind.optimizer}: {name}{times}: {kind.reason}")
+    if failures.more:
+        click.echo(f"and {failures.more} more kinds of failure; {failures.attempts} attempts failed in all")
 
 
 def _print(table: "Table") -> None:

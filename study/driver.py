@@ -12,12 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.creation import plan_engines
 from study.errors import InterruptedStudyError
 from study.storage import writes
+from study.storage.progress import read_plans, read_progress
 from study.storage.records import (
     StudyRecord,
     TrialRecord,
     read_pending_trials,
-    read_plans,
-    read_progress,
     read_run_ids,
     read_trials,
 )

@@ -1,21 +1,18 @@
-"""Tidy tables of a study, one row per run, trial, epoch or measurement, as CSV, Parquet or JSON."""
+"""Tidy tables of a study, one row per run, trial, epoch or measurement.
 
-import tempfile
+A frame is made of any part of a table's rows: parts, one below the other, are the frame of the whole.
+"""
+
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from study.axis import format_value
-from study.errors import OutputError
 from study.report.robustness import RobustnessTable, Share
 from study.report.trials import summarize_trials
 from study.storage.records import RunRecord, StudyRecord, TrialRecord
 from workers.workloads import WorkloadSourceError
-
-TableFormat = Literal["csv", "parquet", "json"]
-
 
 # A table has the same columns and types at any moment of a study, also without rows or while a column is empty.
 _TRIAL_TYPES: dict[str, type[pl.DataType]] = {
@@ -62,7 +59,7 @@ _CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
 def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
     # An axis of epochs is the budget; "epochs" says what was trained of it.
-    types = {name: type_ for name, type_ in _hyperparameter_types(study).items() if name != "epochs"}
+    types = {name: type_ for name, type_ in hyperparameter_types(study).items() if name != "epochs"}
     rows = [
         {
             **_trial_columns(study, run.trial, types),
@@ -101,7 +98,7 @@ def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
-    types = _hyperparameter_types(study)
+    types = hyperparameter_types(study)
     axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
     rows = [
         {
@@ -121,25 +118,27 @@ def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | places | _SUMMARY_TYPES)
 
 
-def epochs_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per epoch of each run."""
-    return pl.DataFrame([{"study": study.name, **row} for row in rows], schema=_EPOCH_TYPES)
+def epochs_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    """One row per epoch of each run; ``rows`` as :func:`study.storage.records.stream_epochs` gives them."""
+    types = {name: kind for name, kind in _EPOCH_TYPES.items() if name != "study"}
+    frame = pl.DataFrame(list(rows), schema=types, orient="row")
+    return frame.select(pl.lit(study.name, pl.String).alias("study"), pl.all())
 
 
-def curvature_frame(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per measured number: those of a slice have their position in it, from 0; single numbers have none."""
+def curvature_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    """One row per measured number: those of a slice have their position in it, from 0; single numbers have none.
+
+    Args:
+        study: The study.
+        rows: As :func:`study.storage.records.stream_curvature` gives them.
+    """
     long = [
-        {
-            **{name: row.get(name, study.name) for name in _PLACE_TYPES},
-            "quantity": name,
-            "position": index,
-            "value": one,
-        }
+        (study.name, *row[:-1], name, position, one)
         for row in rows
-        for name, value in row["values"].items()
-        for index, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
+        for name, value in row[-1].items()
+        for position, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
     ]
-    return pl.DataFrame(long, schema=_CURVATURE_TYPES)
+    return pl.DataFrame(long, schema=_CURVATURE_TYPES, orient="row")
 
 
 def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
@@ -175,32 +174,7 @@ def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def write_table(frame: pl.DataFrame, path: Path, format_: TableFormat) -> None:
-    """Write ``frame`` to ``path``, whole or not at all; parent folders are made.
-
-    Raises:
-        OutputError: It cannot be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; name a file in it with --out")
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            partial = Path(folder) / path.name
-            if format_ == "csv":
-                frame.write_csv(partial)
-            elif format_ == "parquet":
-                frame.write_parquet(partial)
-            else:
-                frame.write_json(partial)
-            partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another file with --out"
-        ) from error
-
-
-def _hyperparameter_types(study: StudyRecord) -> dict[str, type[pl.DataType]]:
+def hyperparameter_types(study: StudyRecord) -> dict[str, type[pl.DataType]]:
     """All hyperparameters of the study's optimizers and what their columns hold, axes first, in the spec's order."""
     kinds: dict[str, set[type]] = {}
     for optimizer in study.spec.optimizers:

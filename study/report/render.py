@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from study.provenance import describe_environment
 from study.report import export, figures
 from study.report.landscape import Landscape, build_landscape
 from study.report.robustness import CONFIDENCE, RobustnessTable, Share, count_failed_trials, measure_robustness
+from study.report.table_files import write_table
 from study.report.trials import TrialSummary, count_points, summarize_trials
 from study.search_space import OptimizerSpec
 from study.spec import StudySpec
-from study.storage.records import RunRecord, StudyRecord, find_study, read_curvature, read_failures, read_runs
+from study.storage.progress import Failures, read_failures
+from study.storage.records import RunRecord, StudyRecord, find_study, read_runs, stream_curvature
 from study.training import SCHEDULE, TRAINING_AXES
 from workers.messages import Termination
 from workers.workloads import Workload, WorkloadSourceError
@@ -31,6 +33,8 @@ from workers.workloads import Workload, WorkloadSourceError
 MANIFEST = "manifest.json"
 _MARKER = "adai-study report"
 _UNKNOWN = "-"
+#: Kinds of failure that a report shows.
+_FAILURES_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class Report:
         robustness: The comparison of optimizers.
         landscapes: One per workload and optimizer that has a finished design point.
         terminations: How many runs ended how; key None for those that have not.
-        failures: (workload, optimizer, termination, error) of attempts that brought no result for a reason.
-        curvature: Every measurement of the loss surface, as :func:`study.storage.records.read_curvature` gives them.
+        failures: Attempts that brought no result for a reason.
+        curvature: Every measurement of the loss surface, as :func:`study.storage.records.stream_curvature` gives them.
     """
 
     study: StudyRecord
@@ -52,8 +56,8 @@ class Report:
     robustness: RobustnessTable
     landscapes: Sequence[Landscape]
     terminations: dict[Termination | None, int]
-    failures: Sequence[tuple[str, str, str, str]]
-    curvature: Sequence[Mapping[str, Any]]
+    failures: Failures
+    curvature: Sequence[tuple[Any, ...]]
 
     def count_failed_trials(self) -> int:
         """Trials that have no result and never will."""
@@ -75,16 +79,15 @@ def build_report(engine: Engine, name: str, *, tolerance: float) -> Report:
     with engine.connect() as connection:
         study = find_study(connection, name)
         runs = read_runs(connection, study.id)
-        failures = read_failures(connection, study.id)
-        curvature = list(read_curvature(connection, study.id))
+        failures = read_failures(connection, study.id, limit=_FAILURES_SHOWN)
+        curvature = list(stream_curvature(connection, study.id))
     summaries = summarize_trials(runs)
     if not summaries:
-        if failures:
-            *_, error = failures[-1]
-            last = (error.strip().splitlines() or ["unknown"])[-1]
+        if failures.kinds:
             raise FailedTrialsError(
-                f"no trial of study {name!r} has a result, so there is nothing to report: {len(failures)} attempts "
-                f"failed, the last with: {last}\nsee all with: adai-study status {name}"
+                f"no trial of study {name!r} has a result, so there is nothing to report: {failures.attempts} attempts "
+                f"failed, most of them with: {failures.kinds[0].reason or 'unknown'}\n"
+                f"see all with: adai-study status {name}"
             )
         raise StudyError(
             f"no trial of study {name!r} has finished, so there is nothing to report; "
@@ -175,7 +178,7 @@ def _write_files(report: Report, folder: Path) -> None:
     if report.curvature:
         frames["curvature"] = export.curvature_frame(report.study, report.curvature)
     for name, frame in frames.items():
-        export.write_table(frame, folder / "tables" / f"{name}.csv", "csv")
+        write_table([frame], folder / "tables" / f"{name}.csv", "csv")
     context = _context(report, images)
     for template in ("report.html", "report.md"):
         (folder / template).write_text(_templates().get_template(f"{template}.j2").render(context), encoding="utf-8")

@@ -8,7 +8,8 @@ from scipy.stats import binomtest
 
 from study.report.trials import TrialSummary, count_points, summarize_trials
 from study.spec import StudySpec
-from study.storage.records import FAILURES, RunRecord
+from study.storage.progress import FAILURES
+from study.storage.records import RunRecord
 
 CONFIDENCE = 0.95
 

@@ -4,19 +4,19 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import optuna
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from study.errors import DatabaseError, DatabaseUrlError
-from study.storage.tables import VERSION_TABLE
+from study.storage.tables import HEAD_REVISION, VERSION_TABLE
+
+# Alembic and Optuna (and torch with it) are imported where tables are made: commands that only look start without them.
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: How long a writer waits for another one's transaction on SQLite, and how long PostgreSQL may take to answer.
@@ -77,13 +77,18 @@ def upgrade_database(url: str) -> None:
         current = current_revision(engine)
         if current is not None and current not in _known_revisions():
             raise DatabaseError(_newer(current, url))
+        from optuna.exceptions import StorageInternalError
+
         try:
             _upgrade(engine, url)
-        except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
             raise DatabaseError(f"the tables cannot be made in {shown(url)}: {_first_line(error)}") from error
 
 
 def _upgrade(engine: Engine, url: str) -> None:
+    import optuna
+    from alembic import command
+
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             # Readers (dashboards) then never block the writer; the mode is kept in the file.
@@ -134,8 +139,7 @@ def current_revision(engine: Engine) -> str | None:
         with engine.connect() as connection:
             if not inspect(connection).has_table(VERSION_TABLE):
                 return None
-            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-            return context.get_current_revision()
+            return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608
     except SQLAlchemyError as error:
         raise DatabaseError(f"{shown(engine.url)} cannot be read: {_first_line(error)}") from error
 
@@ -152,10 +156,7 @@ def find_revision(url: str) -> str | None:
 
 def head_revision() -> str:
     """The revision that this version of the program works with."""
-    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-    if head is None:
-        raise DatabaseError(f"the installation is damaged: no migrations in {_MIGRATIONS}; reinstall adai-study")
-    return head
+    return HEAD_REVISION
 
 
 def shown(url: str | URL) -> str:
@@ -233,7 +234,9 @@ def configure_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) ->
     cursor.close()
 
 
-def _alembic_config() -> Config:
+def _alembic_config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -241,6 +244,8 @@ def _alembic_config() -> Config:
 
 
 def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
     return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
 
 

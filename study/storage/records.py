@@ -5,16 +5,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, select
 
 from study.axis import Value
-from study.errors import DatabaseError, UnknownStudyError
+from study.errors import DatabaseError
 from study.spec import STORED, StudySpec
-from study.storage.tables import attempts, curvature, environments, epochs, plans, runs, studies, trials
-from workers.messages import EnginePlan, Termination
+from study.storage.progress import unknown_study
+from study.storage.tables import attempts, curvature, environments, epochs, runs, studies, trials
+from workers.messages import Termination
 
-#: A trial with a run that ended like this has no result and never will.
-FAILURES = (Termination.FAILED, Termination.WORKER_LOST, Termination.OUT_OF_MEMORY)
+#: Rows that are in memory at once while a table of any length is read.
+_ROWS_AT_ONCE = 10_000
+#: The fields of a trial after its key, and where a row of a run's measurements belongs.
+_TRIAL_COLUMNS = (
+    trials.c.optuna_trial_id,
+    trials.c.workload,
+    trials.c.optimizer,
+    trials.c.number,
+    trials.c.origin,
+    trials.c.hyperparameters,
+    trials.c.unit,
+)
+_PLACE = (trials.c.workload, trials.c.optimizer, trials.c.number.label("trial"), runs.c.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +92,6 @@ class RunRecord:
     engine: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StudyProgress:
-    """How far one optimizer of a study is on one workload, counted by the database."""
-
-    study: str
-    state: str
-    created_at: dt.datetime
-    workload: str
-    optimizer: str
-    runs: int
-    ended: int
-    diverged: int
-    failed: int
-    best_objective: float | None
-
-
 def find_study(connection: Connection, name: str) -> StudyRecord:
     """The study called ``name``.
 
@@ -107,9 +103,7 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
         select(studies, environments.c.details).join(environments).where(studies.c.name == name)
     ).one_or_none()
     if row is None:
-        names = connection.execute(select(studies.c.name).order_by(studies.c.id)).scalars().all()
-        known = f"there are {', '.join(names)}" if names else "it holds none; run one with `adai-study run SPEC`"
-        raise UnknownStudyError(f"no study is called {name!r} in this database; {known}")
+        raise unknown_study(connection, name)
     try:
         spec = StudySpec.model_validate(row.spec, context=STORED)
     except ValueError as error:
@@ -120,54 +114,6 @@ def find_study(connection: Connection, name: str) -> StudyRecord:
 def find_spec_hash(connection: Connection, name: str) -> str | None:
     """The hash of the spec of the study called ``name``; None if there is no such study."""
     return connection.execute(select(studies.c.spec_hash).where(studies.c.name == name)).scalar_one_or_none()
-
-
-def read_progress(connection: Connection, name: str | None = None) -> list[StudyProgress]:
-    """Progress of every study, or of one, by workload and optimizer, in their order of creation."""
-    # A trial's value is the mean over its seeds, and only counts when all of them have trained their whole budget.
-    objective = case((runs.c.termination != Termination.PRUNED.name, runs.c.objective))
-    per_trial = (
-        select(
-            runs.c.trial_id,
-            func.count().label("runs"),
-            func.count(runs.c.termination).label("ended"),
-            _count(Termination.DIVERGED).label("diverged"),
-            _count(*FAILURES).label("failed"),
-            case((func.count(objective) == func.count(), func.avg(objective))).label("value"),
-        )
-        .group_by(runs.c.trial_id)
-        .subquery()
-    )
-    query = (
-        select(
-            studies.c.name,
-            studies.c.state,
-            studies.c.created_at,
-            trials.c.workload,
-            trials.c.optimizer,
-            func.sum(per_trial.c.runs),
-            func.sum(per_trial.c.ended),
-            func.sum(per_trial.c.diverged),
-            func.sum(per_trial.c.failed),
-            func.min(per_trial.c.value),
-        )
-        .select_from(studies.join(trials).join(per_trial, per_trial.c.trial_id == trials.c.id))
-        .group_by(
-            studies.c.id,
-            studies.c.name,
-            studies.c.state,
-            studies.c.created_at,
-            trials.c.workload,
-            trials.c.optimizer,
-        )
-        .order_by(studies.c.id, func.min(trials.c.id))
-    )
-    if name is not None:
-        query = query.where(studies.c.name == name)
-    return [
-        StudyProgress(*row[:5], int(row[5]), int(row[6]), int(row[7]), int(row[8]), row[9])
-        for row in connection.execute(query)
-    ]
 
 
 def read_pending_trials(connection: Connection, study_id: int) -> list[TrialRecord]:
@@ -191,50 +137,64 @@ def read_run_ids(connection: Connection, study_id: int) -> dict[tuple[int, int],
 
 def read_runs(connection: Connection, study_id: int) -> list[RunRecord]:
     """All runs of a study, ended or not, by trial in the plan's order, then seed."""
-    trial_of = {
-        row.id: _trial_record(row) for row in connection.execute(select(trials).where(trials.c.study_id == study_id))
-    }
+    return list(stream_runs(connection, study_id))
+
+
+def stream_runs(connection: Connection, study_id: int) -> Iterator[RunRecord]:
+    """As :func:`read_runs`, but a run at a time: a study of any size takes the same memory."""
     query = (
-        select(runs, attempts.c.worker, attempts.c.device, attempts.c.engine)
+        select(
+            runs,
+            *(column.label(f"trial_{column.name}") for column in _TRIAL_COLUMNS),
+            attempts.c.worker,
+            attempts.c.device,
+            attempts.c.engine,
+        )
         .select_from(runs.join(trials).outerjoin(attempts, runs.c.attempt_id == attempts.c.id))
         .where(trials.c.study_id == study_id)
         .order_by(runs.c.trial_id, runs.c.seed)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    return [
-        RunRecord(
-            id=row.id,
-            trial=trial_of[row.trial_id],
-            seed=row.seed,
-            termination=None if row.termination is None else Termination[row.termination],
-            reason=row.reason,
-            epochs=row.epochs,
-            objective=row.objective,
-            at_chance=row.at_chance,
-            train_loss=row.train_loss,
-            val_loss=row.val_loss,
-            val_error=row.val_error,
-            test_loss=row.test_loss,
-            test_error=row.test_error,
-            seconds=row.seconds,
-            steps_to_target=row.steps_to_target,
-            seconds_to_target=row.seconds_to_target,
-            peak_memory=row.peak_memory,
-            worker=row.worker,
-            device=row.device,
-            engine=row.engine,
-        )
-        for row in connection.execute(query)
-    ]
+    trial: TrialRecord | None = None
+    for row in connection.execute(query):
+        if trial is None or trial.id != row.trial_id:
+            trial = TrialRecord(row.trial_id, *(getattr(row, f"trial_{column.name}") for column in _TRIAL_COLUMNS))
+        yield _run_record(row, trial)
 
 
-def read_epochs(connection: Connection, study_id: int) -> Iterator[dict[str, Any]]:
-    """Every epoch of every run of a study, as flat rows, by trial, seed and epoch."""
-    query: Select[Any] = (
+def _run_record(row: Any, trial: TrialRecord) -> RunRecord:
+    return RunRecord(
+        id=row.id,
+        trial=trial,
+        seed=row.seed,
+        termination=None if row.termination is None else Termination[row.termination],
+        reason=row.reason,
+        epochs=row.epochs,
+        objective=row.objective,
+        at_chance=row.at_chance,
+        train_loss=row.train_loss,
+        val_loss=row.val_loss,
+        val_error=row.val_error,
+        test_loss=row.test_loss,
+        test_error=row.test_error,
+        seconds=row.seconds,
+        steps_to_target=row.steps_to_target,
+        seconds_to_target=row.seconds_to_target,
+        peak_memory=row.peak_memory,
+        worker=row.worker,
+        device=row.device,
+        engine=row.engine,
+    )
+
+
+def stream_epochs(connection: Connection, study_id: int) -> Iterator[tuple[Any, ...]]:
+    """Every epoch of every run of a study, by trial in the plan's order, seed and epoch.
+
+    A row has the columns of the table of epochs that people read (docs/reports.md), less the study's name.
+    """
+    query = (
         select(
-            trials.c.workload,
-            trials.c.optimizer,
-            trials.c.number.label("trial"),
-            runs.c.seed,
+            *_PLACE,
             epochs.c.epoch,
             epochs.c.train_loss,
             epochs.c.val_loss,
@@ -245,56 +205,25 @@ def read_epochs(connection: Connection, study_id: int) -> Iterator[dict[str, Any
         )
         .select_from(epochs.join(runs).join(trials))
         .where(trials.c.study_id == study_id)
-        .order_by(trials.c.id, runs.c.seed, epochs.c.epoch)
+        .order_by(runs.c.trial_id, runs.c.seed, epochs.c.epoch)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    for row in connection.execute(query).mappings():
-        yield dict(row)
+    yield from connection.execute(query)
 
 
-def read_curvature(connection: Connection, study_id: int) -> Iterator[dict[str, Any]]:
-    """Every measurement of the loss surface of a study, as flat rows, by trial, seed and epoch.
+def stream_curvature(connection: Connection, study_id: int) -> Iterator[tuple[Any, ...]]:
+    """Every measurement of the loss surface of a study, by trial in the plan's order, seed and epoch.
 
-    The key ``values`` holds quantity -> number, or list of numbers; None is a number that was not finite.
+    A row's last column holds quantity -> number, or list of numbers; None is a number that was not finite.
     """
-    query: Select[Any] = (
-        select(
-            trials.c.workload,
-            trials.c.optimizer,
-            trials.c.number.label("trial"),
-            runs.c.seed,
-            curvature.c.epoch,
-            curvature.c["values"],
-        )
+    query = (
+        select(*_PLACE, curvature.c.epoch, curvature.c["values"])
         .select_from(curvature.join(runs).join(trials))
         .where(trials.c.study_id == study_id)
-        .order_by(trials.c.id, runs.c.seed, curvature.c.epoch)
+        .order_by(runs.c.trial_id, runs.c.seed, curvature.c.epoch)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    for row in connection.execute(query).mappings():
-        yield dict(row)
-
-
-def read_plans(connection: Connection, study_id: int) -> dict[str, EnginePlan]:
-    """Workload -> how it was planned to be trained when the study was last driven."""
-    query = select(plans).where(plans.c.study_id == study_id).order_by(plans.c.id)
-    return {row.workload: EnginePlan(row.engine, row.max_rows, row.reason) for row in connection.execute(query)}
-
-
-def read_failures(connection: Connection, study_id: int) -> list[tuple[str, str, str, str]]:
-    """(workload, optimizer, termination, error) of each attempt of a study that brought no result for a reason."""
-    query = (
-        select(attempts.c.workload, attempts.c.optimizer, attempts.c.termination, attempts.c.error)
-        .where(
-            attempts.c.study_id == study_id,
-            attempts.c.termination.in_([termination.name for termination in FAILURES]),
-        )
-        .order_by(attempts.c.id)
-    )
-    return [(row.workload, row.optimizer, row.termination, row.error) for row in connection.execute(query)]
-
-
-def _count(*terminations: Termination) -> Any:
-    names = [termination.name for termination in terminations]
-    return func.sum(case((runs.c.termination.in_(names), 1), else_=0))
+    yield from connection.execute(query)
 
 
 def _trial_record(row: Any) -> TrialRecord:

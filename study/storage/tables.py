@@ -34,6 +34,8 @@ from sqlalchemy import (
 
 #: Alembic's table for our history; Optuna's own is called ``alembic_version``.
 VERSION_TABLE = "adai_alembic_version"
+#: The newest revision in migrations/versions, which these tables are.
+HEAD_REVISION = "0003"
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):

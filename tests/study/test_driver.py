@@ -21,7 +21,8 @@ from study.errors import InterruptedStudyError
 from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage.engine import create_database
-from study.storage.records import find_study, read_failures, read_progress
+from study.storage.progress import read_failures, read_progress
+from study.storage.records import find_study
 from workers.messages import EnginePlan, Termination
 from workers.pool import InlinePool
 from workers.ray_pool import RayPool
@@ -173,8 +174,8 @@ def test_a_killed_ray_worker_costs_one_attempt_and_no_result(database_url: str) 
             Driver(engine, study, pool, kill_one).run()
         assert killed
         with engine.connect() as connection:
-            failures = read_failures(connection, study.id)
-        assert [failure[2] for failure in failures] == ["WORKER_LOST"]
+            failures = read_failures(connection, study.id, limit=9)
+        assert [kind.termination for kind in failures.kinds] == [Termination.WORKER_LOST]
         assert optuna_states(engine) == {"COMPLETE": 10}
         disturbed = comparable_tables(engine)
     with create_database(database_url.replace("study.db", "again.db")) as engine:
@@ -217,10 +218,10 @@ def test_a_workload_that_raises_fails_its_trials_and_not_the_others(
         drive(engine, "half")
         assert optuna_states(engine) == {"COMPLETE": 10, "FAIL": 10}
         with engine.connect() as connection:
-            failures = read_failures(connection, study.id)
+            failures = read_failures(connection, study.id, limit=9)
             progress = read_progress(connection, "half")
-        assert {termination for _, _, termination, _ in failures} == {Termination.FAILED.name}
-        assert all("RuntimeError: no model today" in error for *_, error in failures)
+        assert {kind.termination for kind in failures.kinds} == {Termination.FAILED}
+        assert all("RuntimeError: no model today" in kind.error for kind in failures.kinds)
         assert {part.workload: part.failed for part in progress} == {"broken": 10, "digits-logistic": 0}
         with engine.connect() as connection:
             assert find_study(connection, "half").state == "completed"

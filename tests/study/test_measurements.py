@@ -18,18 +18,16 @@ from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage import writes
 from study.storage.engine import create_database
+from study.storage.progress import FailureKind, read_failures, read_plans, read_progress
 from study.storage.records import (
     StudyRecord,
     TrialRecord,
     find_study,
-    read_curvature,
-    read_epochs,
-    read_failures,
     read_pending_trials,
-    read_plans,
-    read_progress,
     read_run_ids,
     read_runs,
+    stream_curvature,
+    stream_epochs,
 )
 from workers.messages import (
     BatchFailed,
@@ -125,7 +123,7 @@ def test_gradient_norms_are_kept_by_epoch_and_infinite_ones_are_null(study: tupl
         norms = (0.5, INF, NAN, 4.0)
         writes.record_epoch(connection, make_metrics(run_ids, grad_norm=norms), values)
         writes.record_epoch(connection, make_metrics(run_ids[:1], epoch=2), values)
-        table = epochs_frame(record, read_epochs(connection, record.id))
+        table = epochs_frame(record, stream_epochs(connection, record.id))
     assert table.sort("epoch")["grad_norm"].to_list() == [0.5, None, None, 4.0, 1.0]
     assert table.columns[-2:] == ["grad_norm", "seconds"]
 
@@ -136,7 +134,7 @@ def test_curvature_is_exported_in_long_form_with_positions_only_in_slices(study:
         _, batch, run_ids = begin(connection, record)
         metrics = make_metrics(run_ids, epoch=3, curvature={run_ids[3]: MEASURED, run_ids[0]: {"trace": 1.0}})
         writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
-        table = curvature_frame(record, read_curvature(connection, record.id))
+        table = curvature_frame(record, stream_curvature(connection, record.id))
     place = ("small", "digits-logistic", "adai")
     assert table.columns == [
         *("study", "workload", "optimizer", "trial", "seed"),
@@ -154,9 +152,9 @@ def test_curvature_is_exported_in_long_form_with_positions_only_in_slices(study:
 
 def test_a_table_of_curvature_without_rows_has_the_same_columns_and_types(study: tuple[Engine, StudyRecord]) -> None:
     engine, record = study
-    row = {"workload": "w", "optimizer": "o", "trial": 0, "seed": 0, "epoch": 1, "values": {"trace": 1.0}}
+    row = ("w", "o", 0, 0, 1, {"trace": 1.0})
     with engine.connect() as connection:
-        empty = curvature_frame(record, read_curvature(connection, record.id))
+        empty = curvature_frame(record, stream_curvature(connection, record.id))
     assert empty.height == 0
     assert empty.schema == curvature_frame(record, [row]).schema
 
@@ -171,8 +169,8 @@ def test_another_attempt_forgets_what_the_first_one_measured_of_its_trials_only(
         writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
         writes.abandon_attempt(connection, attempt_id, batch, Termination.WORKER_LOST, "gone")
         writes.begin_attempt(connection, record.id, batch[:1], seeds=2)
-        assert [row["trial"] for row in read_epochs(connection, record.id)] == [1, 1]
-        assert [row["trial"] for row in read_curvature(connection, record.id)] == [1, 1]
+        assert [row.trial for row in stream_epochs(connection, record.id)] == [1, 1]
+        assert [row.trial for row in stream_curvature(connection, record.id)] == [1, 1]
 
 
 def test_time_to_target_and_memory_are_kept_by_run(study: tuple[Engine, StudyRecord]) -> None:
@@ -199,8 +197,8 @@ def test_runs_without_classes_have_no_errors(study: tuple[Engine, StudyRecord]) 
         outcomes = [make_outcome(run_id, val_error=NAN, test_error=None) for run_id in run_ids]
         finish(connection, attempt_id, batch, outcomes)
         runs = read_runs(connection, record.id)
-        epochs = list(read_epochs(connection, record.id))
-    assert [row["val_error"] for row in epochs] == [None] * 4
+        epochs = list(stream_epochs(connection, record.id))
+    assert [row.val_error for row in epochs] == [None] * 4
     assert (runs[0].val_error, runs[0].test_error, runs[0].test_loss) == (None, None, 1.25)
     assert summarize_trials(runs)[0].test_error is None
 
@@ -215,7 +213,8 @@ def test_every_trial_that_ended_without_a_result_counts_as_failed(
         writes.fail_attempt(connection, attempt_id, batch, BatchFailed(attempt_id, termination, "first\nlast"))
         progress = read_progress(connection, "small")[0]
         runs = read_runs(connection, record.id)
-        assert read_failures(connection, record.id) == [("digits-logistic", "adai", termination.name, "first\nlast")]
+        failures = read_failures(connection, record.id, limit=9)
+        assert failures.kinds == (FailureKind("digits-logistic", "adai", termination, "last", 1, "first\nlast"),)
     assert (progress.ended, progress.failed, progress.diverged, progress.best_objective) == (4, 4, 0, None)
     assert count_failed_trials(runs) == 2
     assert runs[0].reason == "last"
@@ -230,9 +229,8 @@ def test_trials_that_did_not_fit_into_memory_together_wait_for_smaller_batches(
         writes.abandon_attempt(connection, attempt_id, batch, Termination.OUT_OF_MEMORY, "no memory for 4 rows")
         assert read_pending_trials(connection, record.id)[:2] == batch
         assert read_progress(connection, "small")[0].failed == 0
-        assert read_failures(connection, record.id) == [
-            ("digits-logistic", "adai", "OUT_OF_MEMORY", "no memory for 4 rows")
-        ]
+        (failure,) = read_failures(connection, record.id, limit=9).kinds
+        assert (failure.termination, failure.error) == (Termination.OUT_OF_MEMORY, "no memory for 4 rows")
         states = connection.execute(sa.text("SELECT DISTINCT state FROM trials")).scalars().all()
     assert states == ["WAITING"]
 
@@ -247,7 +245,7 @@ def test_a_pruned_trial_has_ended_but_neither_failed_nor_a_value_to_compare(stud
         finish(connection, attempt_id, batch, outcomes)
         progress = read_progress(connection, "small")[0]
         runs = read_runs(connection, record.id)
-        assert read_failures(connection, record.id) == []
+        assert read_failures(connection, record.id, limit=9).attempts == 0
     assert (progress.ended, progress.failed, progress.best_objective) == (4, 0, 0.25)
     assert count_failed_trials(runs) == 0
     assert [summary.trial.number for summary in summarize_trials(runs)] == [1]
@@ -291,8 +289,8 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(database_url
                 written = len(statements)
                 statements.clear()
                 runs_frame(record, read_runs(connection, record.id))
-                table = epochs_frame(record, read_epochs(connection, record.id))
-                curvature = curvature_frame(record, read_curvature(connection, record.id))
+                table = epochs_frame(record, stream_epochs(connection, record.id))
+                curvature = curvature_frame(record, stream_curvature(connection, record.id))
                 counts.append((written, len(statements)))
             assert table.height == 2 * (points + 1)
             assert curvature.height == 9 * table.height

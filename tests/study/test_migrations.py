@@ -26,14 +26,13 @@ from study.storage.engine import (
     open_database,
     upgrade_database,
 )
+from study.storage.progress import read_plans, read_progress
 from study.storage.records import (
     find_spec_hash,
     find_study,
-    read_curvature,
-    read_epochs,
-    read_plans,
-    read_progress,
     read_runs,
+    stream_curvature,
+    stream_epochs,
 )
 from study.storage.tables import VERSION_TABLE, metadata
 
@@ -151,9 +150,9 @@ def test_what_an_earlier_version_measured_is_read_reported_and_exported(old_url:
         with engine.connect() as connection:
             study = find_study(connection, "finished")
             runs = read_runs(connection, study.id)
-            epochs = list(read_epochs(connection, study.id))
+            epochs = list(stream_epochs(connection, study.id))
             assert find_spec_hash(connection, "finished") == study.spec.hash
-            assert list(read_curvature(connection, study.id)) == []
+            assert list(stream_curvature(connection, study.id)) == []
             assert read_plans(connection, study.id) == {}
             assert [part.ended for part in read_progress(connection, "interrupted")] == [10, 0]
         report = build_report(engine, "finished", tolerance=1.5)

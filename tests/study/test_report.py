@@ -19,11 +19,12 @@ from study.axis import AxisSpec
 from study.cli import main
 from study.creation import create_study
 from study.errors import OutputError, StudyError
-from study.report.export import epochs_frame, runs_frame, trials_frame, write_table
+from study.report.export import epochs_frame, runs_frame, trials_frame
 from study.report.figures import axis_ticks, draw_landscape, draw_overview
 from study.report.landscape import build_landscape
 from study.report.render import build_report, check_output, write_report
 from study.report.robustness import measure_robustness, measure_share
+from study.report.table_files import write_table
 from study.report.trials import summarize_trials
 from study.spec import StudySpec
 from study.storage.engine import create_database, open_database
@@ -460,7 +461,7 @@ def test_axes_have_ticks_at_round_values_inside_their_range() -> None:
 def test_tables_are_written_whole_in_every_format(format_: str, tmp_path: Path) -> None:
     frame = pl.DataFrame({"a": [1, 2], "b": [0.1, None]})
     path = tmp_path / "folder" / f"table.{format_}"
-    write_table(frame, path, format_)
+    write_table([frame], path, format_)
     read = {"csv": pl.read_csv, "parquet": pl.read_parquet, "json": pl.read_json}[format_]
     assert read(path).equals(frame)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
