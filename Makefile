@@ -4,10 +4,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench docs clean
+.PHONY: help install demo test test-faults check bench docs clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv with the pinned dependencies and this project
 
@@ -23,18 +23,24 @@ demo: $(INSTALLED) ## Run the shipped digits study from the start and write its 
 	rm -rf demo && mkdir demo
 	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
 
-test: check ## Run all checks and tests
-	$(BIN)/pytest
+test: check ## Run all checks, and all tests but those of long faults
+	$(BIN)/pytest -m "not faults"
+
+test-faults: $(INSTALLED) ## Run the tests that kill clusters, servers and drivers (about ten minutes)
+	$(BIN)/pytest -m faults
 
 check: $(INSTALLED) ## Format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Measure engines and whole studies beside what users would write, into benchmarks/results/
+bench: $(INSTALLED) ## Measure engines, whole studies, database and driver beside what users would write, into benchmarks/results/
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/studies.py --workloads digits-logistic digits-mlp --epochs 200 --yardstick-trials 8
 	$(BIN)/python benchmarks/studies.py --workloads digits-cnn mnist1d-cnn --yardstick-trials 8 --name studies-cnn
+	$(BIN)/python benchmarks/database.py
+	$(BIN)/python benchmarks/driver_overhead.py
+	$(BIN)/python benchmarks/scale.py
 
 docs: $(INSTALLED) ## Write the generated part of docs/ anew and check all of it
 	$(BIN)/python docs/generate.py

@@ -13,9 +13,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, Integer, Subquery, cast, insert, select
 
-from study.design import plan_trials
+from study.creation import create_study
 from study.spec_file import parse_spec
-from study.storage import writes
 from study.storage.tables import attempts, curvature, epochs, runs, trials
 from workers.messages import EnginePlan
 
@@ -23,8 +22,8 @@ NAME = "scale"
 WORKLOADS = ("digits-logistic", "digits-mlp")
 OPTIMIZERS = ("adai", "adam", "adamw", "sgd", "amsgrad")
 SEEDS = 3
-#: Some runs end early: a little over 20 epochs of each are left on average.
-EPOCHS = 21
+#: Some runs end early: somewhat more than 20 epochs of each are left on average.
+EPOCHS = 22
 BATCH = 64
 #: One trial of so many failed, was pruned, or still waits; one run of so many diverged.
 FAILED, PRUNED, WAITING, DIVERGED = 100, 101, 103, 20
@@ -48,10 +47,9 @@ def make_spec(trial_count: int) -> str:
 def fill_database(engine: Engine, trial_count: int, failed_attempts: int = 10_000) -> None:
     """Write a study of ``trial_count`` trials, most of them finished, into an empty database with tables."""
     spec = parse_spec(make_spec(trial_count), source="benchmark")
+    plan = EnginePlan("stacked", SEEDS * BATCH, "made up")
+    study_id = create_study(engine, spec, dict.fromkeys(WORKLOADS, plan)).id
     with engine.begin() as connection:
-        study_id = writes.create_study(connection, spec, plan_trials(spec), {})
-        for workload in WORKLOADS:
-            writes.store_plan(connection, study_id, workload, EnginePlan("stacked", 3 * BATCH, "made up"), "cpu")
         _insert_attempts(connection, study_id, trial_count // (len(WORKLOADS) * len(OPTIMIZERS)))
         _insert_failed_attempts(connection, study_id, failed_attempts)
         _end_runs(connection)

@@ -6,6 +6,8 @@ from a2wsgi import WSGIMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from study.storage.batch_storage import BatchStorage
+
 _READING = ("GET", "HEAD")
 
 
@@ -29,7 +31,8 @@ class ReadOnly:
 def create_optuna_app(database_url: str) -> ASGIApp:
     """Optuna Dashboard over the Optuna studies in ``database_url``.
 
-    The storage is Optuna's cached one: the uncached one reads all trials anew for every page.
+    The storage is Optuna's cached one, since the uncached one reads all trials anew for every page, over ours, which
+    reads them several times as fast.
     """
-    storage = optuna.storages.get_storage(database_url)
+    storage = optuna.storages.get_storage(BatchStorage(database_url))
     return ReadOnly(WSGIMiddleware(optuna_dashboard.wsgi(storage)))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """One axis of the search space: a range of numbers, or a list of choices."""
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adai import Scale
 from study.training import Strict
@@ -27,6 +27,14 @@ class AxisSpec(Strict):
     """Instead of a range: all values that are tried, at least two, all numbers, all texts or all true and false."""
     when: str = ""
     """The axis varies only in trials where this condition holds; in the others it keeps its default."""
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _check_kinds(cls, choices: Any) -> Any:
+        for choice in choices if isinstance(choices, list) else ():
+            if not _is_value(choice):
+                raise ValueError(f"{choice!r:.60} cannot be a choice; allowed: finite numbers, texts, true and false")
+        return choices
 
     @model_validator(mode="after")
     def _check_form(self) -> Self:
@@ -97,6 +105,13 @@ class AxisSpec(Strict):
             return any(type(choice) is type(value) and choice == value for choice in self.choices)
         low, high = self.ends
         return not isinstance(value, str) and low <= value <= high
+
+
+def _is_value(choice: Any) -> bool:
+    try:
+        return isinstance(choice, str) or (isinstance(choice, bool | int | float) and math.isfinite(choice))
+    except OverflowError:  # a whole number beyond floats
+        return False
 
 
 def format_value(value: Value) -> str:

@@ -1,5 +1,6 @@
 """The command ``adai-study``: one verb a function, wiring only."""
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from study import cli_service
 from study.cli_options import common_options, launch_options, report_options
 from study.errors import OutputError
 from study.provenance import installed_version
@@ -151,6 +153,10 @@ def status(settings: Settings, name: str) -> None:
         failures = read_failures(connection, study.id, limit=_FAILURES_SHOWN)
         plans = read_plans(connection, study.id)
     click.echo(f"{study.name}: {study.state}, created {study.created_at:%Y-%m-%d %H:%M} UTC")
+    if study.driver is not None:
+        click.echo(_describe_driver(study.name, study.driver))
+    if study.error is not None:
+        click.echo(f"error: {study.error}")
     _print(_progress_table(progress, study.objective))
     for workload, plan in plans.items():
         click.echo(f"{workload}: engine {plan.engine}, up to {plan.max_rows} runs together ({plan.reason})")
@@ -196,6 +202,8 @@ def export(settings: Settings, name: str, format_: "TableFormat", out: Path, tab
     from study.report.table_export import export_table
     from study.storage.engine import open_database
 
+    # What was imported stays: looking through it again and again took half the time of a long export.
+    gc.freeze()
     with open_database(settings.database_url) as engine:
         rows = export_table(engine, name, table, path=out, format_=format_, log=sys.stderr)
     click.echo(f"{rows} rows: {out}")
@@ -291,6 +299,10 @@ def doctor(settings: Settings) -> None:
         sys.exit(1)
 
 
+for verb in (cli_service.submit, cli_service.serve, cli_service.cancel, cli_service.watch, cli_service.logs):
+    main.add_command(verb)
+
+
 @main.group()
 def db() -> None:
     """Look at and upgrade the database's tables.
@@ -325,14 +337,24 @@ def current(settings: Settings) -> None:
     click.echo(f"{shown(url)}: revision {find_revision(url) or 'none'}, this version needs {head_revision()}")
 
 
+def _describe_driver(name: str, claim: str) -> str:
+    from study.claim import describe, is_alive, is_here
+
+    if is_here(claim) and not is_alive(claim):
+        return f"its driver, {describe(claim)}, has died; run the rest with: adai-study resume {name}"
+    return f"driven by {describe(claim)}"
+
+
 def _progress_table(progress: "list[StudyProgress]", objective: str) -> "Table":
     from rich.table import Table
 
-    table = Table("workload", "optimizer", "runs ended", "diverged", "failed", f"best {objective}", box=None)
+    table = Table("workload", "optimizer", "runs ended", "diverged", "pruned", "failed", f"best {objective}", box=None)
     for part in progress:
         best = "-" if part.best_objective is None else f"{part.best_objective:.4g}"
         ended = f"{part.ended}/{part.runs}"
-        table.add_row(part.workload, part.optimizer, ended, str(part.diverged), str(part.failed), best)
+        table.add_row(
+            part.workload, part.optimizer, ended, str(part.diverged), str(part.pruned), str(part.failed), best
+        )
     return table
 
 

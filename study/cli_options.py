@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
+from study.errors import RequestError
+from study.pool_options import PoolKind, PoolOptions
 from study.settings import Settings
 
 # Importing torch takes seconds, and --help needs none of it.
 if TYPE_CHECKING:
-    from study.launch import LaunchOptions, PoolKind
+    from study.launch import LaunchOptions
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -28,12 +31,23 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def wrapped(ctx: click.Context, /, *, db: str | None, debug: bool, **arguments: Any) -> None:
         ctx.find_root().meta["debug"] = debug or ctx.find_root().meta.get("debug", False)
-        settings = Settings()
+        settings = _read_settings()
         if db is not None:
             settings = settings.model_copy(update={"database_url": db})
         function(settings, **arguments)
 
     return wrapped
+
+
+def _read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"ADAI_{str(problem['loc'][0]).upper()} is {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise RequestError(f"the environment is wrong: {problems}; correct or unset it") from error
 
 
 def _require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -57,8 +71,8 @@ def report_options(function: Callable[..., None]) -> Callable[..., None]:
     return out(tolerance(function))
 
 
-def launch_options(function: Callable[..., None]) -> Callable[..., None]:
-    """How and where a study runs, and its report, as one argument ``launch``."""
+def pool_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Which workers train, as one argument ``pool``."""
 
     @click.option(
         "--pool", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help="Ray, or this process."
@@ -72,28 +86,33 @@ def launch_options(function: Callable[..., None]) -> Callable[..., None]:
         help="Share of a GPU for each worker; 0 trains on processors.",
     )
     @click.option("--deterministic", is_flag=True, help="Only operations that give the same bits every time.")
-    @report_options
     @functools.wraps(function)
     def wrapped(
-        settings: Settings,
-        *,
-        pool: "PoolKind",
+        *arguments: Any,
+        pool: PoolKind,
         workers: int | None,
         gpu_share: float,
         deterministic: bool,
-        out: Path | None,
-        tolerance: float,
-        **arguments: Any,
+        **others: Any,
     ) -> None:
         if workers is not None and pool == "inline":
             raise click.UsageError("--workers has no meaning with --pool inline, which is one process; leave one out")
+        function(*arguments, pool=PoolOptions(pool, workers, gpu_share, deterministic), **others)
 
+    return wrapped
+
+
+def launch_options(function: Callable[..., None]) -> Callable[..., None]:
+    """How and where a study runs, and its report, as one argument ``launch``."""
+
+    @pool_options
+    @report_options
+    @functools.wraps(function)
+    def wrapped(settings: Settings, *, pool: PoolOptions, out: Path | None, tolerance: float, **arguments: Any) -> None:
         def launch(name: str) -> "LaunchOptions":
             from study.launch import LaunchOptions
-            from workers.pool import WorkerSettings
 
-            worker = WorkerSettings(gpu_share=gpu_share, deterministic=deterministic)
-            return LaunchOptions(pool, workers, worker, out or Path("reports") / name, tolerance)
+            return LaunchOptions(pool, out or Path("reports") / name, tolerance)
 
         function(settings, launch=launch, **arguments)
 

@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Engine
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 
 from study.axis import format_value
-from study.design import plan_trials
+from study.design import PlannedTrial, plan_trials
 from study.errors import SpecError
 from study.provenance import describe_environment
+from study.sampling import ask_round
+from study.search_space import OptimizerSpec
 from study.spec import StudySpec
-from study.storage import writes
+from study.storage import studies
+from study.storage.optuna_rows import find_optuna_study, optuna_study_name
+from study.storage.optuna_trials import read_frozen_trials
+from study.storage.patience import Patience
 from study.storage.records import StudyRecord, find_spec_hash, find_study
 from study.training import SCHEDULE, TRAINING_AXES
 from workers.messages import EnginePlan
@@ -26,7 +33,11 @@ def check_name(engine: Engine, spec: StudySpec) -> bool:
         SpecError: It has another one of that name.
     """
     with engine.connect() as connection:
-        known = find_spec_hash(connection, spec.name)
+        return _is_known(connection, spec)
+
+
+def _is_known(connection: Connection, spec: StudySpec) -> bool:
+    known = find_spec_hash(connection, spec.name)
     if known is not None and known != spec.hash:
         raise SpecError(
             f"the name {spec.name!r} is already used by a study with another spec; "
@@ -35,23 +46,40 @@ def check_name(engine: Engine, spec: StudySpec) -> bool:
     return known is not None
 
 
+def check_workloads(spec: StudySpec, pool: WorkerPool) -> None:
+    """See that the data of every workload is where the workers are.
+
+    Raises:
+        MissingDataError: One's is not.
+    """
+    for workload in spec.workloads:
+        pool.check_workload(spec.reference(workload))
+
+
 def plan_engines(spec: StudySpec, pool: WorkerPool) -> dict[str, EnginePlan]:
     """For each workload, how it is trained on the workers of ``pool``.
 
     Raises:
         RefusedError: A workload cannot be trained as the spec wants it.
     """
+    return {workload: pool.plan(request) for workload, request in plan_requests(spec, pool).items()}
+
+
+def plan_requests(spec: StudySpec, pool: WorkerPool) -> dict[str, PlanRequest]:
+    """For each workload, what a worker of ``pool`` has to find out.
+
+    Raises:
+        RefusedError: A workload cannot be trained at an end of an axis.
+    """
     _check_training_axes(spec)
     runs = spec.trial_count * spec.seeds // len(spec.workloads)
     return {
-        workload: pool.plan(
-            PlanRequest(
-                workload=spec.reference(workload),
-                training=spec.training_of_trial({}),
-                engine=spec.training.engine,
-                row_epochs=-(-runs * spec.epochs_of(workload) // pool.slots),
-                workers=pool.slots,
-            )
+        workload: PlanRequest(
+            workload=spec.reference(workload),
+            training=spec.training_of_trial({}),
+            engine=spec.training.engine,
+            row_epochs=-(-runs * spec.epochs_of(workload) // pool.slots),
+            workers=pool.slots,
         )
         for workload in spec.workloads
     }
@@ -79,16 +107,63 @@ def _check_training_axes(spec: StudySpec) -> None:
 
 
 def create_study(
-    engine: Engine, spec: StudySpec, plans: Mapping[str, EnginePlan] | None = None, device: str = "cpu"
+    engine: Engine,
+    spec: StudySpec,
+    plans: Mapping[str, EnginePlan] | None = None,
+    device: str = "cpu",
+    *,
+    queued: bool = False,
+    retry_seconds: float = 0.0,
 ) -> StudyRecord:
-    """Write the study of ``spec`` with all its trials, and the plans for ``device``; its driver makes missing ones.
+    """Write the study of ``spec`` with its trials, and the plans for ``device``; its driver makes missing ones.
+
+    A study that another process wrote meanwhile is left as it is.
+
+    Args:
+        engine: The database.
+        spec: The study.
+        plans: For each workload, how it is trained.
+        device: On which device.
+        queued: Whether a server is to run it.
+        retry_seconds: How long a database that is away is waited for.
 
     Raises:
-        SpecError: Optuna already has a study of one of the names.
+        SpecError: Optuna already has a study of one of the names, or another study has this one's.
     """
-    trials = plan_trials(spec)
-    with engine.begin() as connection:
-        study_id = writes.create_study(connection, spec, trials, describe_environment())
-        for workload, plan in (plans or {}).items():
-            writes.store_plan(connection, study_id, workload, plan, device)
+    trials = plan_first_trials(spec)
+    environment = describe_environment()
+
+    def write(connection: Connection) -> StudyRecord:
+        # Also of an earlier try, whose commit was done although its answer was lost.
+        if not _is_known(connection, spec):
+            study_id = studies.create_study(connection, spec, trials, environment, queued=queued)
+            studies.store_plans(connection, study_id, plans or {}, device=device)
         return find_study(connection, spec.name)
+
+    patience = Patience(engine, seconds=retry_seconds)
+    try:
+        return patience.transact(write)
+    except IntegrityError:
+        # Another process wrote it after we had looked: now it is there to be seen.
+        return patience.transact(write)
+
+
+def plan_first_trials(spec: StudySpec) -> list[PlannedTrial]:
+    """All trials of a study; of an adaptive design, those of its first round."""
+    if not spec.design.is_adaptive:
+        return plan_trials(spec)
+    return [
+        trial
+        for workload in spec.workloads
+        for optimizer in spec.optimizers
+        for trial in ask_round(spec, workload, optimizer, round_=0, history=[])
+    ]
+
+
+def read_history(connection: Connection, spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> list[FrozenTrial]:
+    """The trials of one workload and optimizer, as Optuna's samplers see them."""
+    name = optuna_study_name(spec.name, workload, optimizer.name)
+    optuna_study_id = find_optuna_study(connection, name)
+    if optuna_study_id is None:
+        raise SpecError(f"the Optuna study {name!r} was deleted; run the spec under another name")
+    return read_frozen_trials(connection, optuna_study_id)

@@ -1,87 +1,57 @@
-"""The driver: gives a study's trials to a pool of workers and writes what comes back. The only writer of trials."""
+"""The driver: gives a study's batches to a pool of workers and writes what comes back. The only writer of trials."""
 
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from study.creation import plan_engines
-from study.errors import InterruptedStudyError
-from study.storage import writes
-from study.storage.progress import read_plans, read_progress
-from study.storage.records import (
-    StudyRecord,
-    TrialRecord,
-    read_pending_trials,
-    read_run_ids,
-    read_trials,
+from study.batches import make_batch
+from study.claim import this_process
+from study.creation import plan_requests
+from study.drive_options import DriveOptions
+from study.errors import CancelledStudyError, InterruptedStudyError, StudyLostError
+from study.flights import Flight
+from study.heart import Heart, Seen
+from study.metrics import Metrics
+from study.progress import Progress
+from study.provenance import describe_environment, environment_hash
+from study.retries import Retry, choose_retry
+from study.schedule import Schedule, WaitingBatch
+from study.storage import attempts, endings, studies
+from study.storage.claims import claim_study, release_study
+from study.storage.ledger import Ledger
+from study.storage.patience import Patience, is_passing
+from study.storage.progress import read_plans
+from study.storage.records import StudyRecord
+from study.storage.run_states import RunState, find_pending
+from study.trial_ends import stage_result
+from workers.messages import (
+    BatchFailed,
+    BatchFinished,
+    EnginePlan,
+    EpochMetrics,
+    Heartbeat,
+    PoolEvent,
+    Termination,
+    TrialBatch,
 )
-from workers.batching import pack_trials
-from workers.messages import BatchFailed, BatchFinished, EnginePlan, EpochMetrics, PoolEvent, Termination, TrialBatch
-from workers.pool import WorkerPool
+from workers.pool import PoolLostError, WorkerPool
+from workers.ray_connection import RayUnavailableError
 
-#: How many attempts a batch has in all when its worker is lost.
-MAX_ATTEMPTS = 3
+Answer = TypeVar("Answer")
+
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a study is, for people who watch it.
-
-    Attributes:
-        study: Its name.
-        trials: Trials of the study.
-        trials_ended: Those with a result or failed.
-        run_epochs: Epochs that all runs of the study may train.
-        run_epochs_ended: Those trained, or no longer to be trained because their run ended.
-        resumed_at: ``run_epochs_ended`` when this driver began.
-        diverged: Runs that diverged.
-        failed: Trials that failed.
-        best: Lowest trial value so far; None before the first.
-        best_optimizer: Whose it is.
-        seconds: Since this driver began.
-    """
-
-    study: str
-    trials: int
-    trials_ended: int
-    run_epochs: int
-    run_epochs_ended: int
-    resumed_at: int
-    diverged: int
-    failed: int
-    best: float | None
-    best_optimizer: str
-    seconds: float
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A batch that a worker has."""
-
-    attempt_id: int
-    trials: Sequence[TrialRecord]
-    attempt: int
-    #: Budget of each run of the batch.
-    epochs: Sequence[int]
-    epochs_seen: int = 0
-    #: Last objective of each run: a diverged one stays at chance level.
-    objectives: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def run_epochs(self) -> int:
-        """What its runs may train in all."""
-        return sum(self.epochs)
-
-    @property
-    def run_epochs_seen(self) -> int:
-        """What they trained, or would have trained without diverging, until now."""
-        return sum(min(epochs, self.epochs_seen) for epochs in self.epochs)
+#: Epochs that come within so long are written together: a transaction for each would take longer than some epochs.
+_GATHER_SECONDS = 0.2
+#: A driver that has not listened for so long, for a transaction or a sampler, may have missed signs of progress.
+_BUSY_SECONDS = 1.0
+_FORGOTTEN_AT_MOST = 1_000_000
 
 
 class Driver:
@@ -92,243 +62,308 @@ class Driver:
         study: Which study.
         pool: Its workers, started.
         show: Called with the progress after every event.
+        options: How it is driven.
+        metrics: Counts what happens.
     """
 
-    def __init__(self, engine: Engine, study: StudyRecord, pool: WorkerPool, show: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        study: StudyRecord,
+        pool: WorkerPool,
+        show: Callable[[Progress], None],
+        *,
+        options: DriveOptions | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._engine = engine
         self._study = study
         self._spec = study.spec
         self._pool = pool
         self._show = show
-        self._flights: dict[int, _Flight] = {}
-        self._started = time.monotonic()
+        self._options = options or DriveOptions()
+        self._metrics = metrics or Metrics()
+        self._flights: dict[int, tuple[Flight, WaitingBatch]] = {}
+        self._schedule: Schedule | None = None
+        self._drain_until: float | None = None
+        self._forgotten = 0
+        #: Epochs that are not written yet, with the values of their trials; when others were.
+        self._unwritten: list[tuple[EpochMetrics, Mapping[int, float]]] = []
+        self._written_at = self._beat_at = 0.0
+        self._listened_at = time.monotonic()
 
     def run(self) -> None:
         """Run every trial that has not ended.
 
         Raises:
-            InterruptedStudyError: Ctrl-C; everything finished is kept, the rest waits.
+            InterruptedStudyError: Ctrl-C, or the server ends; everything finished is kept, the rest waits.
+            CancelledStudyError: Somebody cancelled the study; the same.
             StudyBusyError: Another process runs the study; nothing was changed.
+            StudyLostError: Another process has taken the study over.
+            PoolLostError: The workers are gone.
+            SQLAlchemyError: The database is gone.
         """
-        self._plans = self._find_plans()
-        trials, pending = self._prepare()
-        self._progress = self._initial_progress(trials, pending)
+        patience = Patience(
+            self._engine, seconds=self._options.database_retry_seconds, observe=self._metrics.observe_transaction
+        )
+        beat = claim_study(patience, self._study.id)
+        self._ledger = Ledger(patience, self._study.id, claim=this_process(), beat=beat)
+        self._heart = Heart(
+            self._ledger,
+            self._study,
+            seconds=self._options.heartbeat_seconds,
+            seen=self._seen,
+            wake=self._pool.interrupt,
+        )
         try:
-            self._report()
-            while self._queue or self._flights:
-                self._submit()
-                event = self._pool.next_event(_POLL_SECONDS)
-                if event is not None:
-                    self._handle(event)
-                self._report()
+            with self._heart:
+                self._prepare()
+                self._loop()
         except KeyboardInterrupt:
-            self._release()
-            ended, total = self._progress.trials_ended, self._progress.trials
-            raise InterruptedStudyError(
-                f"interrupted: {ended} of {total} trials of study {self._study.name!r} are finished and kept; "
-                f"run the rest with: adai-study resume {self._study.name}"
-            ) from None
-        except Exception:
+            self._give_back(self._options.leave_as)
+            raise self._interruption() from None
+        except InterruptedStudyError:
+            self._give_back(self._options.leave_as)
+            raise
+        except CancelledStudyError:
+            self._give_back("cancelled")
+            raise
+        except StudyLostError:
+            self._stop_workers()
+            raise
+        except Exception as error:
             # What went wrong is told by the caller; the study must not seem to run. A database that is gone cannot be
             # told so.
-            with contextlib.suppress(SQLAlchemyError):
-                self._release()
+            with contextlib.suppress(SQLAlchemyError, StudyLostError):
+                self._give_back(*self._state_after(error))
             raise
-        with self._engine.begin() as connection:
-            writes.release_study(connection, self._study.id, "completed")
+        self._ledger.write(partial(release_study, study_id=self._study.id, state="completed"))
+
+    def _state_after(self, error: Exception) -> tuple[str, str | None]:
+        """The state of a study that an error ended; a server does not try again what would go wrong again."""
+        passes = isinstance(error, PoolLostError | RayUnavailableError)
+        if isinstance(error, DBAPIError):
+            passes = is_passing(error)
+        if self._options.leave_as != "queued" or passes:
+            return self._options.leave_as, None
+        return "failed", f"{type(error).__name__}: {error}"
+
+    def _prepare(self) -> None:
+        for workload in self._spec.workloads:
+            self._ask_workers(self._pool.request_check(self._spec.reference(workload)))
+        if self._options.retry_failed and self._spec.can_retry_failed:
+            self._ledger.write(partial(endings.reopen_failed_trials, study_id=self._study.id))
+        environment = describe_environment()
+        self._environment_hash = environment_hash(environment)
+        self._ledger.write(partial(studies.store_environment, environment=environment))
+        self._plans = self._find_plans()
+        self._schedule = Schedule(
+            self._study, self._ledger, self._plans, workers=self._pool.slots, metrics=self._metrics
+        )
+        self._report(self._schedule)
+
+    def _ask_workers(self, answer: "Future[Answer]") -> Answer:
+        """What a worker answers when it is free; meanwhile a cancellation is heard."""
+        while not answer.done():
+            self._heart.check()
+            self._check_drain()
+            # Pools answer while they are asked for events.
+            self._pool.next_event(_POLL_SECONDS)
+        return answer.result()
 
     def _find_plans(self) -> dict[str, EnginePlan]:
-        """The study's plans; made and stored now if it is from before there were any."""
-        with self._engine.connect() as connection:
-            plans = read_plans(connection, self._study.id)
+        """The study's plans; made and stored now if there are none yet."""
+        plans = self._ledger.read(partial(read_plans, study_id=self._study.id))
         if set(self._spec.workloads) <= set(plans):
             return plans
-        plans = plan_engines(self._spec, self._pool)
-        with self._engine.begin() as connection:
-            for workload, plan in plans.items():
-                writes.store_plan(connection, self._study.id, workload, plan, self._pool.device)
-        return plans
+        requests = plan_requests(self._spec, self._pool)
+        made = {name: self._ask_workers(self._pool.request_plan(request)) for name, request in requests.items()}
+        self._ledger.write(partial(studies.store_plans, study_id=self._study.id, made=made, device=self._pool.device))
+        return made
 
-    def _prepare(self) -> tuple[list[TrialRecord], set[int]]:
-        """Find what is missing, free what a dead driver held, and say that the study runs.
+    def _loop(self) -> None:
+        schedule = self._schedule
+        assert schedule is not None  # noqa: S101 - _prepare has made it
+        while schedule or self._flights:
+            self._heart.check()
+            self._check_drain()
+            self._submit(schedule)
+            event = self._listen()
+            if event is not None:
+                self._handle(schedule, event)
+            if event is None or time.monotonic() - self._written_at >= _GATHER_SECONDS:
+                self._write_epochs()
+            self._check_leases(schedule)
+            self._report(schedule)
+        self._heart.check()
 
-        Returns:
-            All trials, and the ids of those that have not ended.
-        """
-        with self._engine.begin() as connection:
-            writes.claim_study(connection, self._study.id)
-            pending = read_pending_trials(connection, self._study.id)
-            writes.reconcile_study(connection, self._study.id, pending)
-            self._run_ids = read_run_ids(connection, self._study.id)
-            trials = read_trials(connection, self._study.id)
-        missing = {trial.id for trial in pending}
-        self._queue: deque[tuple[list[TrialRecord], int]] = deque((batch, 1) for batch in self._pack(trials, missing))
-        return trials, missing
+    def _listen(self) -> PoolEvent | None:
+        """The next event; leases do not run while this driver was too busy to hear of progress."""
+        deaf = time.monotonic() - self._listened_at
+        if deaf > _BUSY_SECONDS:
+            for flight, _ in self._flights.values():
+                flight.excuse(deaf)
+        event = self._pool.next_event(_GATHER_SECONDS if self._unwritten else _POLL_SECONDS)
+        self._listened_at = time.monotonic()
+        return event
 
-    def _pack(self, trials: Sequence[TrialRecord], pending: Collection[int]) -> Iterator[list[TrialRecord]]:
-        """What is missing, in the batches that the whole study has: so a batch finds its checkpoint again."""
-        groups: dict[tuple[str, str, str], list[TrialRecord]] = {}
-        for trial in trials:
-            training = self._spec.training_of_trial(trial.hyperparameters)
-            options = self._spec.optimizer(trial.optimizer).options_of(trial.hyperparameters)
-            # What cannot differ between the rows of a batch.
-            common = f"{training!r} {sorted(options.items())}"
-            groups.setdefault((trial.workload, trial.optimizer, common), []).append(trial)
-        for (workload, _, _), group in groups.items():
-            rows = self._plans[workload].max_rows
-            for batch in pack_trials(group, seeds=self._spec.seeds, max_rows=rows, workers=self._pool.slots):
-                missing = [trial for trial in batch if trial.id in pending]
-                if missing:
-                    yield missing
-
-    def _initial_progress(self, trials: Sequence[TrialRecord], pending: Collection[int]) -> Progress:
-        seeds = self._spec.seeds
-        with self._engine.connect() as connection:
-            parts = read_progress(connection, self._study.name)
-        budgets = {
-            trial.id: seeds * self._spec.epochs_of_trial(trial.workload, trial.hyperparameters) for trial in trials
-        }
-        epochs_ended = sum(budget for trial_id, budget in budgets.items() if trial_id not in pending)
-        best = min(((p.best_objective, p.optimizer) for p in parts if p.best_objective is not None), default=None)
-        return Progress(
-            study=self._study.name,
-            trials=self._spec.trial_count,
-            trials_ended=sum(part.ended for part in parts) // seeds,
-            run_epochs=sum(budgets.values()),
-            run_epochs_ended=epochs_ended,
-            resumed_at=epochs_ended,
-            diverged=sum(part.diverged for part in parts),
-            failed=sum(part.failed for part in parts) // seeds,
-            best=best[0] if best else None,
-            best_optimizer=best[1] if best else "",
-            seconds=0.0,
-        )
-
-    def _submit(self) -> None:
+    def _submit(self, schedule: Schedule) -> None:
         """Keep every worker busy and one batch waiting; never hand out the whole design."""
-        while self._queue and len(self._flights) < self._pool.slots + 1:
-            trials, attempt = self._queue.popleft()
-            with self._engine.begin() as connection:
-                attempt_id = writes.begin_attempt(connection, self._study.id, trials, seeds=self._spec.seeds)
-            batch = self._make_batch(attempt_id, trials)
-            self._flights[attempt_id] = _Flight(attempt_id, trials, attempt, batch.epochs)
-            self._pool.submit(batch)
-
-    def _make_batch(self, attempt_id: int, trials: Sequence[TrialRecord]) -> TrialBatch:
-        rows = [(trial, seed) for trial in trials for seed in range(self._spec.seeds)]
-        first = trials[0]
-        optimizer = self._spec.optimizer(first.optimizer)
-        rule = optimizer.rule_of(first.hyperparameters)
-        return TrialBatch(
-            batch_id=attempt_id,
-            workload=self._spec.reference(first.workload),
-            optimizer=first.optimizer,
-            run_ids=tuple(self._run_ids[trial.id, seed] for trial, seed in rows),
-            seeds=tuple(seed for _, seed in rows),
-            hyperparameters={
-                h.name: tuple(float(trial.hyperparameters[h.name]) for trial, _ in rows) for h in rule.hyperparameters
-            },
-            study_seed=self._spec.study_seed,
-            epochs=tuple(self._spec.epochs_of_trial(trial.workload, trial.hyperparameters) for trial, _ in rows),
-            objective=self._spec.objective,
-            options=optimizer.options_of(first.hyperparameters),
-            training=self._spec.training_of_trial(first.hyperparameters),
-            engine=self._plans[first.workload].engine,
-        )
-
-    def _handle(self, event: PoolEvent) -> None:
-        flight = self._flights[event.batch_id]
-        if isinstance(event, EpochMetrics):
-            self._record_epoch(flight, event)
-        elif isinstance(event, BatchFinished):
-            self._finish(flight, event)
-        elif isinstance(event, BatchFailed):
-            self._handle_failure(flight, event)
-
-    def _handle_failure(self, flight: _Flight, event: BatchFailed) -> None:
-        if event.termination is Termination.WORKER_LOST and flight.attempt < MAX_ATTEMPTS:
-            self._try_again(flight, event)
-        elif event.termination is Termination.OUT_OF_MEMORY and len(flight.trials) > 1:
-            self._halve(flight, event)
-        else:
-            self._fail(flight, event)
-
-    def _record_epoch(self, flight: _Flight, metrics: EpochMetrics) -> None:
-        flight.objectives.update(zip(metrics.run_ids, metrics.objective, strict=True))
-        training = set(metrics.run_ids)
-        values = {
-            trial.optuna_trial_id: writes.seed_mean(
-                [flight.objectives[self._run_ids[trial.id, seed]] for seed in range(self._spec.seeds)]
+        while self._drain_until is None and schedule and len(self._flights) < self._pool.slots + 1:
+            waiting = schedule.take()
+            plan = waiting.plan
+            batch = make_batch(self._spec, plan, schedule.book, engine=self._plans[waiting.cell.workload].engine)
+            if not plan.trials:
+                self._forget(batch)
+                schedule.land(waiting, [])
+                continue
+            flight = Flight(plan, batch)
+            attempt_id = self._ledger.write(
+                partial(
+                    attempts.begin_attempt,
+                    study_id=self._study.id,
+                    plan=plan,
+                    run_ids=flight.trained(),
+                    keep_steps=plan.seeds.start - 1 if self._spec.pruning.kind == "wilcoxon" else plan.first_epoch,
+                    environment_hash=self._environment_hash,
+                )
             )
-            for trial in flight.trials
-            # A trial without a row any more has reported its last value: it must not depend on its batch's company.
-            if any(self._run_ids[trial.id, seed] in training for seed in range(self._spec.seeds))
-        }
-        with self._engine.begin() as connection:
-            writes.record_epoch(connection, metrics, values)
-        seen = flight.run_epochs_seen
-        flight.epochs_seen = metrics.epoch
-        self._advance(run_epochs=flight.run_epochs_seen - seen)
+            flight.batch = replace(batch, batch_id=attempt_id)
+            self._flights[attempt_id] = flight, waiting
+            self._pool.submit(flight.batch)
 
-    def _finish(self, flight: _Flight, finished: BatchFinished) -> None:
-        outcome_of = {outcome.run_id: outcome for outcome in finished.outcomes}
-        outcomes_of = {
-            trial.optuna_trial_id: [outcome_of[self._run_ids[trial.id, seed]] for seed in range(self._spec.seeds)]
-            for trial in flight.trials
-        }
-        with self._engine.begin() as connection:
-            writes.finish_attempt(connection, flight.attempt_id, finished, outcomes_of)
-        del self._flights[flight.attempt_id]
-        best = min(writes.seed_mean([o.objective for o in outcomes]) for outcomes in outcomes_of.values())
-        if self._progress.best is None or best < self._progress.best:
-            self._progress = replace(self._progress, best=best, best_optimizer=flight.trials[0].optimizer)
-        self._advance(
-            run_epochs=flight.run_epochs - flight.run_epochs_seen,
-            trials=len(flight.trials),
-            diverged=sum(o.termination is Termination.DIVERGED for o in finished.outcomes),
+    def _forget(self, batch: TrialBatch) -> None:
+        """All trials of a batch were pruned: a worker removes its checkpoint, and nobody listens to what it says."""
+        self._forgotten += 1
+        # Attempts of all studies that share the pool have positive ids.
+        self._pool.submit(replace(batch, batch_id=-(self._study.id * _FORGOTTEN_AT_MOST + self._forgotten)))
+
+    def _handle(self, schedule: Schedule, event: PoolEvent) -> None:
+        if event.batch_id not in self._flights:
+            return  # of an attempt that was given up
+        flight, waiting = self._flights[event.batch_id]
+        if isinstance(event, Heartbeat):
+            flight.note_heartbeat(event)
+            return
+        if isinstance(event, EpochMetrics):
+            self._record_epoch(schedule, flight, event)
+            return
+        # Its epochs come before its end.
+        self._write_epochs()
+        if isinstance(event, BatchFinished):
+            self._finish(schedule, flight, waiting, event)
+        else:
+            self._handle_failure(schedule, flight, waiting, event)
+
+    def _record_epoch(self, schedule: Schedule, flight: Flight, metrics: EpochMetrics) -> None:
+        flight.note_epoch(metrics)
+        reports = self._spec.pruning.kind != "wilcoxon" and self._spec.design.second_objective is None
+        values = flight.trial_values(metrics, schedule.book) if reports else {}
+        self._unwritten.append((metrics, values))
+        schedule.tally.note_epoch(metrics.run_ids, metrics.epoch)
+        self._metrics.count_epochs(len(metrics.run_ids))
+
+    def _write_epochs(self) -> None:
+        """Write the epochs that have come since the last time."""
+        if self._unwritten:
+            self._ledger.write(partial(attempts.record_epochs, reported=self._unwritten))
+            self._unwritten = []
+            self._written_at = time.monotonic()
+
+    def _finish(self, schedule: Schedule, flight: Flight, waiting: WaitingBatch, finished: BatchFinished) -> None:
+        # The book is changed first, and written from: a failure to write ends this driver.
+        paused = {run_id: flight.standing(run_id) for run_id in finished.paused}
+        ended = schedule.book.note_outcomes(finished.outcomes, paused)
+        result = stage_result(self._spec, flight, finished, schedule.book)
+        self._ledger.write(
+            partial(
+                attempts.finish_attempt, study_id=self._study.id, plan=flight.plan, finished=finished, result=result
+            )
+        )
+        self._land(schedule, flight, waiting, Termination.COMPLETED, ended)
+
+    def _handle_failure(self, schedule: Schedule, flight: Flight, waiting: WaitingBatch, failed: BatchFailed) -> None:
+        plan = flight.plan
+        retry = choose_retry(failed.termination, tries=plan.tries + 1, trials=len(plan.trials))
+        write = endings.fail_attempt if retry is Retry.NEVER else endings.abandon_attempt
+
+        def close(connection: Connection) -> None:
+            write(connection, self._study.id, failed, plan.trials, tries=plan.tries + 1, what_next=retry.value)
+
+        self._ledger.write(close)
+        schedule.tally.note_lost(flight.trained())
+        if retry is Retry.NEVER:
+            ended = schedule.book.note_failed([trial.id for trial in plan.trials], failed.termination)
+            self._land(schedule, flight, waiting, failed.termination, ended)
+        else:
+            del self._flights[failed.batch_id]
+            self._metrics.count_attempt(failed.termination)
+            schedule.retry(waiting, failed.termination, retry)
+
+    def _land(
+        self,
+        schedule: Schedule,
+        flight: Flight,
+        waiting: WaitingBatch,
+        termination: Termination,
+        ended: list[RunState],
+    ) -> None:
+        del self._flights[flight.batch.batch_id]
+        self._metrics.count_attempt(termination)
+        schedule.land(waiting, ended)
+
+    def _check_leases(self, schedule: Schedule) -> None:
+        for flight, waiting in list(self._flights.values()):
+            expired = flight.expired(self._options.lease_seconds)
+            if expired is not None:
+                self._write_epochs()
+                self._pool.cancel(flight.batch.batch_id)
+                self._metrics.count_lease_loss()
+                self._handle_failure(schedule, flight, waiting, expired)
+
+    def _check_drain(self) -> None:
+        drain = self._options.drain
+        if drain is None or not drain.is_set():
+            return
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + self._options.drain_seconds
+        if not self._flights or time.monotonic() >= self._drain_until:
+            raise self._interruption()
+
+    def _interruption(self) -> InterruptedStudyError:
+        kept = ""
+        if self._schedule is not None:
+            progress = self._schedule.tally.progress()
+            kept = f"{progress.trials_ended} of {progress.trials} trials of "
+        return InterruptedStudyError(
+            f"interrupted: {kept}study {self._study.name!r} are finished and kept; "
+            f"run the rest with: adai-study resume {self._study.name}"
         )
 
-    def _try_again(self, flight: _Flight, failed: BatchFailed) -> None:
-        with self._engine.begin() as connection:
-            writes.abandon_attempt(connection, flight.attempt_id, flight.trials, failed.termination, failed.error)
-        del self._flights[flight.attempt_id]
-        self._queue.appendleft((list(flight.trials), flight.attempt + 1))
-        self._advance(run_epochs=-flight.run_epochs_seen)
-
-    def _halve(self, flight: _Flight, failed: BatchFailed) -> None:
-        """Too many rows for the worker's memory: try two batches of half as many."""
-        with self._engine.begin() as connection:
-            writes.abandon_attempt(connection, flight.attempt_id, flight.trials, failed.termination, failed.error)
-        del self._flights[flight.attempt_id]
-        middle = len(flight.trials) // 2
-        for half in (flight.trials[middle:], flight.trials[:middle]):
-            self._queue.appendleft((list(half), flight.attempt))
-        self._advance(run_epochs=-flight.run_epochs_seen)
-
-    def _fail(self, flight: _Flight, failed: BatchFailed) -> None:
-        with self._engine.begin() as connection:
-            writes.fail_attempt(connection, flight.attempt_id, flight.trials, failed)
-        del self._flights[flight.attempt_id]
-        trials = len(flight.trials)
-        remaining = flight.run_epochs - flight.run_epochs_seen
-        self._advance(run_epochs=remaining, trials=trials, failed=trials)
-
-    def _advance(self, *, run_epochs: int, trials: int = 0, diverged: int = 0, failed: int = 0) -> None:
-        progress = self._progress
-        self._progress = replace(
-            progress,
-            run_epochs_ended=progress.run_epochs_ended + run_epochs,
-            trials_ended=progress.trials_ended + trials,
-            diverged=progress.diverged + diverged,
-            failed=progress.failed + failed,
-        )
-
-    def _report(self) -> None:
-        self._show(replace(self._progress, seconds=time.monotonic() - self._started))
-
-    def _release(self) -> None:
+    def _give_back(self, state: str, error: str | None = None) -> None:
         """Let go of everything in flight; what was finished stays."""
-        with self._engine.begin() as connection:
-            pending = read_pending_trials(connection, self._study.id)
-            writes.reconcile_study(connection, self._study.id, pending)
-            writes.release_study(connection, self._study.id, "interrupted")
+        self._stop_workers()
+        pending = self._ledger.read(partial(find_pending, study_id=self._study.id))
+
+        def write(connection: Connection) -> None:
+            endings.reconcile_study(connection, self._study.id, pending)
+            release_study(connection, self._study.id, state, error=error)
+
+        self._ledger.write(write)
+
+    def _stop_workers(self) -> None:
+        for attempt_id in list(self._flights):
+            self._pool.cancel(attempt_id)
+        self._flights.clear()
+
+    def _seen(self) -> Seen:
+        """Where the attempts are whose workers were heard since the last beat."""
+        since, self._beat_at = self._beat_at, time.monotonic()
+        return {
+            attempt_id: flight.worker
+            for attempt_id, (flight, _) in list(self._flights.items())
+            if flight.worker is not None and flight.heard_at is not None and flight.heard_at >= since
+        }
+
+    def _report(self, schedule: Schedule) -> None:
+        self._show(schedule.tally.progress())

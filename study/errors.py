@@ -4,8 +4,10 @@
 
     StudyError              exit code 1: something outside the request failed
     ├── DatabaseError       not reachable, not ours, of another version
-    ├── InterruptedStudyError  Ctrl-C (exit code 130)
+    ├── InterruptedStudyError  Ctrl-C, or a server that ends (exit code 130)
+    ├── CancelledStudyError the study was cancelled while it ran
     ├── StudyBusyError      another process runs the study
+    ├── StudyLostError      another process has taken the study over
     ├── FailedTrialsError   the study ended, but some trials failed
     └── RequestError        exit code 2: the request itself is wrong
         ├── SpecError       the study spec
@@ -27,6 +29,14 @@ class DatabaseError(StudyError):
 
 class StudyBusyError(StudyError):
     """Another process drives the study."""
+
+
+class StudyLostError(StudyError):
+    """This process drove the study until another one took it for dead; nothing was written since."""
+
+
+class CancelledStudyError(StudyError):
+    """Somebody cancelled the study; what was finished is kept."""
 
 
 class FailedTrialsError(StudyError):

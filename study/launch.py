@@ -6,24 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NoReturn
+from typing import Any, NoReturn
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.creation import check_name, create_study, plan_engines
+from study.creation import check_name, check_workloads, create_study, plan_engines
+from study.drive_options import DriveOptions
 from study.driver import Driver
-from study.errors import DatabaseError, FailedTrialsError, OutputError
+from study.errors import DatabaseError, FailedTrialsError, OutputError, StudyError
+from study.pool_options import PoolOptions
 from study.progress import make_display
 from study.report.render import build_report, check_output, write_report
 from study.settings import Settings
 from study.spec import StudySpec
+from study.storage.endings import has_failed_trials
 from study.storage.engine import create_database, database_exists, database_file, open_database, shown
 from study.storage.records import StudyRecord, find_study
-from workers.pool import InlinePool, WorkerPool, WorkerSettings
+from workers.pool import InlinePool, PoolLostError, SharablePool, WorkerPool, WorkerSettings
 from workers.ray_pool import RayPool
-
-PoolKind = Literal["ray", "inline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +32,18 @@ class LaunchOptions:
     """How a study is run on this occasion; nothing here changes a number of its runs.
 
     Attributes:
-        pool: Ray actors, or this process.
-        workers: Number of Ray actors; None for one per processor.
-        worker: What each of them uses.
+        pool: Which workers train.
         out: Folder of the report.
         tolerance: What the report counts as near the best.
     """
 
-    pool: PoolKind
-    workers: int | None
-    worker: WorkerSettings
+    pool: PoolOptions
     out: Path
     tolerance: float
 
 
 def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Path:
-    """Run ``spec`` to its end, or what is missing of it, and write its report.
+    """Run ``spec`` to its end, or what is missing of it, and write its report; failed trials are not tried again.
 
     Returns:
         The path of the report's HTML page.
@@ -62,29 +59,48 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
         with open_database(settings.database_url) as engine:
             known = check_name(engine, spec)
         if known:
-            return resume_study(spec.name, settings, options)
-    with _start_pool(spec, settings, options) as pool:
+            return _run_missing(spec.name, settings, options, drive_options(settings))
+    with _start_pool(settings, options) as pool:
+        check_workloads(spec, pool)
         plans = plan_engines(spec, pool)
         with create_database(settings.database_url) as engine:
-            study = create_study(engine, spec, plans, pool.device)
-            with _database_failures(spec.name, settings):
-                _drive(engine, study, pool)
+            patience = settings.database_retry_seconds
+            study = create_study(engine, spec, plans, pool.device, retry_seconds=patience)
+            with _failures(spec.name, settings):
+                _drive(engine, study, pool, drive_options(settings))
             return _finish(engine, spec.name, options)
 
 
 def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
-    """Run what is missing of a study that the database has, and write its report; otherwise as run_study.
+    """Run what is missing of a study, failed trials among it, and write its report; otherwise as run_study.
 
     Raises:
         UnknownStudyError: There is no such study.
     """
     _check_output(settings, options)
+    return _run_missing(name, settings, options, drive_options(settings, retry_failed=True))
+
+
+def drive_options(settings: Settings, **changes: Any) -> DriveOptions:
+    """How studies are driven in this deployment; ``changes`` are further fields of the options."""
+    return DriveOptions(
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        database_retry_seconds=settings.database_retry_seconds,
+        **changes,
+    )
+
+
+def _run_missing(name: str, settings: Settings, options: LaunchOptions, drive: DriveOptions) -> Path:
     with open_database(settings.database_url) as engine:
         with engine.connect() as connection:
             study = find_study(connection, name)
-        if study.state != "completed":
-            with _start_pool(study.spec, settings, options) as pool, _database_failures(name, settings):
-                _drive(engine, study, pool)
+            missing = study.state != "completed" or (
+                drive.retry_failed and study.spec.can_retry_failed and has_failed_trials(connection, study.id)
+            )
+        if missing:
+            with _start_pool(settings, options) as pool, _failures(name, settings):
+                _drive(engine, study, pool, drive)
         return _finish(engine, name, options)
 
 
@@ -100,24 +116,29 @@ def _check_output(settings: Settings, options: LaunchOptions) -> None:
 
 
 @contextlib.contextmanager
-def _start_pool(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Iterator[WorkerPool]:
-    """The pool that was asked for, with the data of every workload seen to be there."""
-    pool: WorkerPool = (
-        InlinePool(options.worker)
-        if options.pool == "inline"
-        else RayPool(workers=options.workers, address=settings.ray_address, settings=options.worker)
-    )
-    with _terminating_like_ctrl_c(), pool:
-        for workload in spec.workloads:
-            pool.check_workload(spec.reference(workload))
+def _start_pool(settings: Settings, options: LaunchOptions) -> Iterator[WorkerPool]:
+    """The pool that was asked for."""
+    with _terminating_like_ctrl_c(), make_pool(settings, options.pool) as pool:
         yield pool
 
 
-def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool) -> None:
+def make_pool(settings: Settings, options: PoolOptions) -> SharablePool:
+    """The pool that was asked for, not started yet.
+
+    Raises:
+        RayUnavailableError: Ray is not installed.
+    """
+    worker = WorkerSettings(gpu_share=options.gpu_share, deterministic=options.deterministic)
+    if options.pool == "inline":
+        return InlinePool(worker)
+    return RayPool(workers=options.workers, address=settings.ray_address, settings=worker)
+
+
+def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool, options: DriveOptions) -> None:
     """Run what is missing."""
     # Ray's start replaces the handler of SIGTERM by one that aborts.
     with _terminating_like_ctrl_c(), make_display() as display:
-        Driver(engine, study, pool, display.show).run()
+        Driver(engine, study, pool, display.show, options=options).run()
 
 
 def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
@@ -130,18 +151,29 @@ def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
     path = write_report(report, options.out)
     failed = report.count_failed_trials()
     if failed:
+        again = (
+            f"once the cause is gone, try them again with: adai-study resume {name}"
+            if report.study.spec.can_retry_failed
+            else "later trials depend on how these ended: once the cause is gone, run the spec under another name"
+        )
         raise FailedTrialsError(
             f"{failed} trials of study {name!r} failed and have no result; see why with: adai-study status {name}\n"
-            "they are not tried again: once the cause is gone, run the spec under another name\n"
+            f"{again}\n"
             f"the report of the others: {path}"
         )
     return path
 
 
 @contextlib.contextmanager
-def _database_failures(name: str, settings: Settings) -> Iterator[None]:
+def _failures(name: str, settings: Settings) -> Iterator[None]:
+    """Say what to do when database or workers are lost while a study runs."""
     try:
         yield
+    except PoolLostError as error:
+        raise StudyError(
+            f"the workers were lost while study {name!r} ran: {error}\n"
+            f"what was finished is kept; run the rest with: adai-study resume {name}"
+        ) from error
     except SQLAlchemyError as error:
         raise DatabaseError(
             f"the database {shown(settings.database_url)} failed while study {name!r} ran: "

@@ -61,7 +61,7 @@ def place_settings(
         around = _distinct(optimizer, _one_at_a_time(optimizer, design, training))
         return _checked(optimizer, design, around)
     if design.kind == "latin_hypercube":
-        settings = _from_cube(optimizer, design, design.points, study_seed, training)
+        settings = _from_cube(optimizer, design, study_seed, training, slice(0, design.points))
         return _checked(optimizer, design, [s for s in settings if optimizer.allows(s.hyperparameters)])
     return _first_allowed(optimizer, design, study_seed, training)
 
@@ -92,10 +92,11 @@ def _first_allowed(
 ) -> list[Setting]:
     """The first points of a sequence that meet the constraints."""
     limit = min(max(_TRIED_PER_POINT * design.points, _FEWEST_TRIED), _MOST_TRIED)
-    tried = design.points
+    allowed: list[Setting] = []
+    done, tried = 0, design.points
     while True:
-        settings = _from_cube(optimizer, design, tried, study_seed, training)
-        allowed = [s for s in settings if optimizer.allows(s.hyperparameters)]
+        settings = _from_cube(optimizer, design, study_seed, training, slice(done, tried))
+        allowed += [setting for setting in settings if optimizer.allows(setting.hyperparameters)]
         if len(allowed) >= design.points:
             return allowed[: design.points]
         if tried >= limit:
@@ -103,14 +104,18 @@ def _first_allowed(
                 f"the constraints of {optimizer.name} leave {len(allowed)} of the first {tried} points of the design "
                 f"{design.kind}, and {design.points} are wanted; loosen them, narrow the axes, or take fewer points"
             )
-        tried = min(4 * tried, limit)
+        # As many as should do by the share that was met, and a few more.
+        enough = int(1.1 * tried * design.points / max(len(allowed), 1)) + 64
+        done, tried = tried, min(max(enough, tried + 64), limit)
 
 
 def _from_cube(
-    optimizer: OptimizerSpec, design: DesignSpec, count: int, study_seed: int, training: TrainingDefaults
+    optimizer: OptimizerSpec, design: DesignSpec, study_seed: int, training: TrainingDefaults, part: slice
 ) -> Iterator[Setting]:
-    for point in unit_points(design.kind, count, study_seed):
-        place = {name: float(point[COLUMNS[name]]) for name in optimizer.axes}
+    """The settings at ``part`` of the first ``part.stop`` points."""
+    columns = [COLUMNS[name] for name in optimizer.axes]
+    for point in unit_points(design.kind, part.stop, study_seed)[part, columns].tolist():
+        place = dict(zip(optimizer.axes, point, strict=True))
         values = {name: to_value(axis, place[name]) for name, axis in optimizer.axes.items()}
         yield settle(optimizer, training, values, place)
 

@@ -29,8 +29,9 @@ from study.sampler_space import SamplerSpace
 from study.search_space import OptimizerSpec
 from study.spec import StudySpec
 
-#: Proposals against the constraints before the nearest allowed point is taken instead.
-_PROPOSALS = 5
+#: Proposals against the constraints before the nearest allowed point is taken instead. GP means one place, and would
+#: take much time to say so again.
+_PROPOSALS = {"tpe": 5, "gp": 1, "cmaes": 5, "nsga2": 5}
 #: Samplers that know no axes which vary in some trials only.
 _WITHOUT_CONDITIONS = ("gp", "nsga2")
 #: Samplers that pass over pruned trials: for them such a trial has the value that it had last.
@@ -169,7 +170,7 @@ class _Asker:
         return self._space.plan(values, number=number, round_=round_, attributes=self._take_attributes(trial_id))
 
     def _propose_allowed(self, trial_id: int, number: int) -> dict[str, Value]:
-        for _ in range(_PROPOSALS):
+        for _ in range(_PROPOSALS[self._kind]):
             values = self._propose(trial_id)
             if self._space.allows(values):
                 return values

@@ -1,6 +1,5 @@
 """The search space of one optimizer: what varies, what is held, and which settings are left out."""
 
-import itertools
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -11,9 +10,7 @@ from adai import Hyperparameter, UpdateRule, get_optimizer, get_rule, list_optim
 from study.axis import AxisSpec, Value
 from study.expressions import Expression, Kind, parse_expression
 from study.training import INTEGER_AXES, SCHEDULE, TRAINING_AXES, Strict, check_known, schedule_choices
-
-#: Of combinations of options that are axes: each is an update rule of its own.
-_MAX_VARIANTS = 1000
+from study.variants import Option, Variants, build_variants, to_axis_value, to_option
 
 
 class OptimizerSpec(Strict):
@@ -26,7 +23,7 @@ class OptimizerSpec(Strict):
     search space, less what is fixed."""
     fixed: dict[str, float] = Field(default={})
     """What is held: hyperparameter -> value. Everything else keeps its default."""
-    options: dict[str, bool | int | float | str] = Field(default={})
+    options: dict[str, Option] = Field(default={})
     """Which variant of the optimizer, such as `keep_num = 20` of `adashift`; without it, the usual one."""
     constraints: list[str] = Field(default=[])
     """Conditions that every point of the design meets, such as `beta1 < beta2`."""
@@ -136,53 +133,40 @@ class OptimizerSpec(Strict):
                 raise ValueError(f"{name} = {value:g} is outside its range {low:g} to {high:g}")
             if name in INTEGER_AXES and not value.is_integer():
                 raise ValueError(f"{name} = {value:g} must be a whole number")
-            return
-        for variant in self._variants:
-            for hyperparameter in variant.hyperparameters:
-                if hyperparameter.name == name and not hyperparameter.allows(value):
-                    raise ValueError(f"{name} = {value:g} is outside {self.name}'s range {hyperparameter.valid_range}")
+        else:
+            self._variants.check(name, value)
 
     @cached_property
-    def _variants(self) -> tuple[UpdateRule, ...]:
-        """The rule for every combination of options that are axes; the usual one first."""
-        base = self.rule
-        varied = [name for name in self.axes if name in base.options]
-        count = 1
-        for name in varied:
-            count *= len(self.axes[name].choices)
-        if count > _MAX_VARIANTS:
-            raise ValueError(
-                f"the options {', '.join(varied)} have {count} combinations; at most {_MAX_VARIANTS} are allowed"
-            )
-        combinations = itertools.product(*(self.axes[name].choices for name in varied))
-        chosen = (dict(zip(varied, combination, strict=True)) for combination in combinations)
-        return (base, *(self.rule_of(values) for values in chosen if values))
+    def _variants(self) -> Variants:
+        """The rule for every combination of options that are axes."""
+        usual = self.rule
+        choices = {name: axis.choices for name, axis in self.axes.items() if name in usual.options}
+        return build_variants(usual, self.options, choices)
 
-    @property
+    @cached_property
     def rule(self) -> UpdateRule:
         """The optimizer's update rule in the variant that the options choose; of options that are axes, the usual."""
         return get_rule(self.name, **self.options)
 
-    def options_of(self, values: Mapping[str, Value]) -> dict[str, bool | int | float | str]:
+    def options_of(self, values: Mapping[str, Value]) -> dict[str, Option]:
         """The options of a trial: the spec's, and what it has on axes that are options."""
         usual = self.rule.options
-        options = dict(self.options)
-        for name in self.axes:
-            if name in usual and name in values:
-                value = values[name]
-                # Numbers of a spec are floats; a rule that counts wants whole ones.
-                counts = type(usual[name]) is int and isinstance(value, float) and value.is_integer()
-                options[name] = int(value) if counts else value
-        return options
+        chosen = {n: to_option(values[n], usual[n]) for n in self.axes if n in usual and n in values}
+        return self.options | chosen
 
     def rule_of(self, values: Mapping[str, Value]) -> UpdateRule:
         """The update rule of a trial that has ``values`` on its axes."""
-        return get_rule(self.name, **self.options_of(values))
+        return get_rule(self.name, **self.options_of(values)) if self._option_axes else self.rule
 
     @cached_property
+    def _option_axes(self) -> dict[str, Value]:
+        """Options that are axes, and what they usually are."""
+        return {name: to_axis_value(option) for name, option in self.rule.options.items() if name in self.axes}
+
+    @property
     def hyperparameters(self) -> tuple[Hyperparameter, ...]:
         """The hyperparameters of all variants that the axes choose from, each once."""
-        return tuple({h.name: h for variant in reversed(self._variants) for h in variant.hyperparameters}.values())
+        return self._variants.hyperparameters
 
     @property
     def title(self) -> str:
@@ -217,11 +201,17 @@ class OptimizerSpec(Strict):
 
     def defaults_of(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """What a trial that has ``values`` on its option axes has everywhere else: defaults, and what is fixed."""
-        usual = self.rule.options
-        variant = self.rule_of(values)
-        options = {name: values.get(name, _as_value(usual[name])) for name in self.axes if name in usual}
-        own = {h.name: self.fixed.get(h.name, h.default) for h in variant.hyperparameters}
-        return own | options
+        if not self._option_axes:
+            return dict(self._usual_defaults)
+        options = {name: values.get(name, usual) for name, usual in self._option_axes.items()}
+        return self._defaults_in(self.rule_of(values)) | options
+
+    @cached_property
+    def _usual_defaults(self) -> dict[str, Value]:
+        return self._defaults_in(self.rule)
+
+    def _defaults_in(self, rule: UpdateRule) -> dict[str, Value]:
+        return {h.name: self.fixed.get(h.name, h.default) for h in rule.hyperparameters}
 
     @cached_property
     def ordered_axes(self) -> tuple[str, ...]:
@@ -246,27 +236,14 @@ class OptimizerSpec(Strict):
     def _looks_at(self, name: str) -> set[str]:
         """The axes that decide whether ``name`` is active."""
         named = self._conditions[name].names if name in self._conditions else frozenset()
-        varied = any(other in self._depends_on_options for other in (name, *named))
+        varied = any(other in self._variants.differing for other in (name, *named))
         options = self.rule.options if varied else {}
         return {other for other in self.axes if other in named or other in options}
 
     @cached_property
-    def _depends_on_options(self) -> frozenset[str]:
-        """Hyperparameters that some variants lack, or that have another default there."""
-        defaults = [{h.name: h.default for h in variant.hyperparameters} for variant in self._variants]
-        names = {name for variant in defaults for name in variant}
-        return frozenset(name for name in names if len({variant.get(name) for variant in defaults}) > 1)
-
-    @cached_property
-    def _of_some_variants(self) -> frozenset[str]:
-        """Hyperparameters that exist for some options only."""
-        names = [frozenset(h.name for h in variant.hyperparameters) for variant in self._variants]
-        return frozenset().union(*names) - names[0].intersection(*names)
-
-    @cached_property
     def is_conditional(self) -> bool:
         """Whether some axis varies in some trials only."""
-        return bool(self._conditions) or not self._of_some_variants.isdisjoint(self.axes)
+        return bool(self._conditions) or not self._variants.partial.isdisjoint(self.axes)
 
     def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the axis ``name`` varies where the hyperparameters have ``values``.
@@ -278,7 +255,7 @@ class OptimizerSpec(Strict):
         condition = self._conditions.get(name)
         if condition is not None and not condition.holds(self._known(values)):
             return False
-        return name not in self._of_some_variants or any(h.name == name for h in self.rule_of(values).hyperparameters)
+        return name not in self._variants.partial or any(h.name == name for h in self.rule_of(values).hyperparameters)
 
     def allows(self, values: Mapping[str, Value]) -> bool:
         """Whether a setting meets all constraints; one that has no value there, as x / 0, is not met."""
@@ -294,13 +271,8 @@ class OptimizerSpec(Strict):
     @cached_property
     def _usual(self) -> dict[str, Value]:
         """Options, and hyperparameters that only other variants have."""
-        options = {name: _as_value(value) for name, value in self.rule.options.items()}
+        options = {name: to_axis_value(value) for name, value in self.rule.options.items()}
         return {h.name: self.fixed.get(h.name, h.default) for h in self.hyperparameters} | options
-
-
-def _as_value(option: Any) -> Value:
-    """An option as a value of an axis: whole numbers are floats."""
-    return option if isinstance(option, bool | str) else float(option)
 
 
 def _kind_of(value: Any) -> Kind:

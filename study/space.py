@@ -47,7 +47,7 @@ def to_distribution(axis: AxisSpec) -> BaseDistribution:
 
 
 def spread_values(axis: AxisSpec, levels: int) -> list[Value]:
-    """``levels`` values from end to end, evenly spread on the axis's scale; whole numbers once each; or all choices.
+    """``levels`` values from end to end, evenly spread on the axis's scale, each once; or all choices.
 
     Args:
         axis: A range or choices.
@@ -58,8 +58,9 @@ def spread_values(axis: AxisSpec, levels: int) -> list[Value]:
     low, high = axis.ends
     first, last = axis.scaled(low), axis.scaled(high)
     between = [_unscaled(axis, first + (last - first) * level / (levels - 1)) for level in range(1, levels - 1)]
-    values = [low, *(min(max(value, low), high) for value in between), high]
-    return list(dict.fromkeys(float(round(value)) for value in values)) if axis.integer else list(values)
+    # With 15 digits: 0.001 between 0.0001 and 0.01, not 0.0010000000000000002.
+    values = [low, *(min(max(float(f"{value:.15g}"), low), high) for value in between), high]
+    return list(dict.fromkeys(float(round(value)) if axis.integer else value for value in values))
 
 
 def _scaled_ends(axis: AxisSpec) -> tuple[float, float]:

@@ -179,6 +179,17 @@ class StudySpec(Strict):
             values["epochs"] = self.epochs_of(workload)
         return {name: _at_most(axes[name], values[name]) for name in (*TRAINING_AXES, SCHEDULE) if name in axes}
 
+    @property
+    def objectives(self) -> list[str]:
+        """What a trial is judged by, as Optuna names its values."""
+        second = self.design.second_objective
+        return [self.objective] if second is None else [self.objective, second]
+
+    @property
+    def can_retry_failed(self) -> bool:
+        """Whether a failed trial may be tried again later: not where others were asked or stopped without it."""
+        return not self.design.is_adaptive and self.pruning.kind == "none"
+
     def epochs_of(self, workload: str) -> int:
         """The budget of ``workload`` in this study."""
         return self.epochs if self.epochs is not None else self.workload(workload).epochs
@@ -219,9 +230,13 @@ def _at_most(axis: AxisSpec, value: Value) -> Value:
     return min(float(value), max(float(end) for end in axis.choices or axis.ends))
 
 
+#: What an axis has when the spec says nothing of it: not in the hash.
+_UNSAID: Mapping[str, object] = {"low": None, "high": None, "integer": False, "choices": [], "when": ""}
+
+
 def _hashed_axis(axis: Mapping[str, object]) -> dict[str, object]:
-    """What of an axis counts: its ends and scale, or its choices, and what is not as usual."""
-    return {name: value for name, value in axis.items() if name == "scale" or value not in (None, False, "", [])}
+    """What of an axis counts: its ends and scale, or its choices, and what else the spec says."""
+    return {name: value for name, value in axis.items() if name == "scale" or value != _UNSAID[name]}
 
 
 def _check_unique(kind: str, names: list[str]) -> None:

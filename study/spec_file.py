@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from study.axis import AxisSpec
-from study.design_spec import DesignSpec
+from study.design_spec import DesignSpec, PruningSpec
 from study.errors import SpecError
 from study.search_space import OptimizerSpec
 from study.spec import StudySpec
@@ -126,6 +126,8 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         return StudySpec
     if location[0] == "design":
         return DesignSpec
+    if location[0] == "pruning":
+        return PruningSpec
     if location[0] == "training":
         return CurvatureSpec if "curvature" in location else TrainingSpec
     return AxisSpec if "axes" in location else OptimizerSpec

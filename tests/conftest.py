@@ -1,17 +1,13 @@
 """What several tests need: a small study, the command, databases of both kinds."""
 
 import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from postgresql_server import PostgresqlServer, find_binaries
 from tests_support import SMALL_SPEC, Command
 
 from study.cli import main
@@ -76,34 +72,30 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """A real PostgreSQL server of the machine's own binaries; gives its URL up to the database's name."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not programs:
+def postgresql_binaries() -> Path:
+    """The folder of PostgreSQL's programs."""
+    binaries = find_binaries()
+    if binaries is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql (.ci/run does)")
-    binaries = programs[-1].parent
-    # PostgreSQL refuses to run as root, and its user must be able to enter the folder.
-    folder = Path(tempfile.mkdtemp(prefix="adai-postgresql-"))
-    user = pwd.getpwnam("postgres") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    return binaries
 
-    def as_owner(*words: str) -> None:
-        environment = {"PATH": f"{binaries}:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8"}
-        owner = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-        subprocess.run(words, check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL, **owner)
 
-    data = str(folder / "data")
-    as_owner("initdb", "-D", data, "-U", "adai", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    as_owner("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+@pytest.fixture(scope="session")
+def postgresql_server(postgresql_binaries: Path) -> Iterator[PostgresqlServer]:
+    """The server of all tests that do not stop it."""
+    server = PostgresqlServer(postgresql_binaries)
     try:
-        yield f"postgresql+psycopg://adai@127.0.0.1:{port}"
+        server.start()
+        yield server
+        server.stop("immediate")
     finally:
-        as_owner("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder)
+        server.remove()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresqlServer, tmp_path: Path) -> str:
+    """An empty PostgreSQL database."""
+    return postgresql_server.create_database("test_" + tmp_path.name.replace("-", "_").lower())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -111,10 +103,5 @@ def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each supported kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/any.db"
-    import psycopg
-
-    server: str = request.getfixturevalue("postgresql_server")
-    name = "test_" + tmp_path.name.replace("-", "_").lower()
-    with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return f"{server}/{name}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url

@@ -31,9 +31,10 @@ from adai.schedules import get_schedule, list_schedules
 from study.axis import AxisSpec
 from study.cli import main
 from study.cube import COLUMNS
-from study.design_spec import DesignSpec
-from study.driver import MAX_ATTEMPTS
+from study.design_spec import ADAPTIVE_KINDS, DesignSpec, PruningSpec, SecondObjective
 from study.errors import StudyError
+from study.pruning import bracket_sizes
+from study.retries import MAX_ATTEMPTS
 from study.search_space import OptimizerSpec
 from study.settings import Settings
 from study.spec import StudySpec
@@ -192,6 +193,7 @@ def check_command_line(line: str) -> None:
         (OptimizerSpec, "Optimizers"),
         (AxisSpec, "Axes"),
         (DesignSpec, "Design"),
+        (PruningSpec, "Pruning"),
     ],
 )
 def test_every_field_of_the_spec_is_documented_with_its_default(model: Any, heading: str) -> None:
@@ -209,6 +211,7 @@ def test_every_field_of_the_spec_is_documented_with_its_default(model: Any, head
     [
         (AxisSpec.model_fields["scale"], "Axes", "scale"),
         (DesignSpec.model_fields["kind"], "Design", "kind"),
+        (PruningSpec.model_fields["kind"], "Pruning", "kind"),
         (StudySpec.model_fields["objective"], "Objectives", "objective"),
         (TrainingSpec.model_fields["label_noise"], "Training", "label_noise"),
         (TrainingSpec.model_fields["imbalance"], "Training", "imbalance"),
@@ -220,6 +223,17 @@ def test_every_choice_of_the_spec_is_documented(field: Any, heading: str, head: 
     choices = list(typing.get_args(field.annotation))
     assert len(choices) >= 2
     assert first_names(section("spec.md", heading), head) == choices
+
+
+def test_every_sampler_and_second_objective_is_documented() -> None:
+    text = section("spec.md", "Adaptive designs")
+    assert set(first_names(text, "sampler")) == ADAPTIVE_KINDS
+    assert first_names(text, "second_objective") == list(typing.get_args(SecondObjective))
+
+
+def test_the_proportions_of_the_brackets_in_the_text_are_those_of_the_code() -> None:
+    sizes = bracket_sizes(PruningSpec(kind="hyperband"), 27)
+    assert f"here {' : '.join(map(str, sizes.values()))}," in " ".join(section("spec.md", "Pruning").split())
 
 
 def test_every_schedule_of_the_spec_is_documented() -> None:

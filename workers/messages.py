@@ -224,12 +224,14 @@ class BatchFinished:
         batch_id: The batch.
         outcomes: One for each run that ended, in the batch's order.
         placement: Where it ran.
+        chance_loss: Loss of a model that learned nothing, as the workload has it for its data.
         paused: Runs that wait for the next stage, in the batch's order.
     """
 
     batch_id: int
     outcomes: tuple[RunOutcome, ...]
     placement: Placement
+    chance_loss: float
     paused: tuple[int, ...] = ()
 
 
@@ -239,7 +241,7 @@ class BatchFailed:
 
     Attributes:
         batch_id: The batch.
-        termination: ``FAILED`` (the workload raised), ``OUT_OF_MEMORY`` or ``WORKER_LOST``.
+        termination: ``FAILED`` (the workload raised), ``OUT_OF_MEMORY``, ``WORKER_LOST`` or ``TIMED_OUT``.
         error: Traceback, or what is known of the loss.
     """
 

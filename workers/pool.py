@@ -81,12 +81,15 @@ class WorkerSettings:
 class WorkerPool(Protocol):
     """Runs trial batches and reports events. A pool is a context manager that frees its workers at the end."""
 
-    #: How many batches it works on at once.
-    slots: int
     #: How it is called in the record of the environment.
     description: str
     #: What its workers train on, as torch calls it.
     device: str
+
+    @property
+    def slots(self) -> int:
+        """How many batches it works on at once; may grow."""
+        ...
 
     def check_workload(self, workload: WorkloadReference) -> None:
         """Load the workload's data where the workers are.
@@ -105,6 +108,14 @@ class WorkerPool(Protocol):
             MissingDataError: Its data is not there.
             PoolLostError: All workers are gone.
         """
+        ...
+
+    def request_check(self, workload: WorkloadReference) -> "Future[None]":
+        """As :meth:`check_workload`, answered while ``next_event`` is called."""
+        ...
+
+    def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
+        """As :meth:`plan`, answered while ``next_event`` is called."""
         ...
 
     def submit(self, batch: TrialBatch) -> None:
@@ -141,15 +152,12 @@ class WorkerPool(Protocol):
     ) -> None: ...
 
 
-class AnsweringPool(WorkerPool, Protocol):
-    """A pool that also answers questions later, so that several studies can share it."""
+class SharablePool(WorkerPool, Protocol):
+    """A pool that several studies can share."""
 
-    def request_check(self, workload: WorkloadReference) -> "Future[None]":
-        """As :meth:`check_workload`, answered while ``next_event`` is called."""
-        ...
-
-    def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
-        """As :meth:`plan`, answered while ``next_event`` is called."""
+    @property
+    def free(self) -> int:
+        """How many workers would start with a batch at once."""
         ...
 
 
@@ -217,20 +225,26 @@ class InlinePool:
         self._interruption = threading.Event()
         self._before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
 
+    @property
+    def free(self) -> int:
+        """See :class:`SharablePool`."""
+        return 0 if self._queue else 1
+
     def check_workload(self, workload: WorkloadReference) -> None:
         """See :class:`WorkerPool`."""
         check_data(workload)
 
     def plan(self, request: PlanRequest) -> EnginePlan:
-        """See :class:`WorkerPool`."""
+        """See :class:`WorkerPool`; may be called by a thread of its own, whose number of torch's threads is its own."""
+        self._settings.apply()
         return plan_or_refuse(request, self._settings.device)
 
     def request_check(self, workload: WorkloadReference) -> "Future[None]":
-        """See :class:`AnsweringPool`; answered at once."""
+        """See :class:`WorkerPool`; answered at once."""
         return _answer(lambda: self.check_workload(workload))
 
     def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
-        """See :class:`AnsweringPool`; answered at once."""
+        """See :class:`WorkerPool`; answered at once."""
         return _answer(lambda: self.plan(request))
 
     def submit(self, batch: TrialBatch) -> None:

@@ -12,6 +12,11 @@ from workers.ray_watch import Endpoint
 _OBJECT_STORE_BYTES = 80 * 2**20
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
+_RAY_PATIENCE_SECONDS = 3600
+#: Of a cluster that refuses this process; Ray says so at once, or when it has tried for long.
+_REFUSED = (
+    "it wants another token, or one at all: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if there is no file of it"
+)
 
 
 class RayUnavailableError(Exception):
@@ -48,7 +53,12 @@ def connect(ray: Any, address: str | None, workers: int | None) -> list[Endpoint
     else:
         _check_listens(address)
         _check_answers(address)
-        ray.init(address=address, **options)
+        # Or Ray would end this process when the cluster has been gone for a minute, even if it is left soon after.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(_RAY_PATIENCE_SECONDS))
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            raise _unusable(address, f"{error}: {error.__cause__}" if error.__cause__ else str(error)) from error
     return _endpoints(ray, address)
 
 
@@ -67,18 +77,6 @@ def _endpoints(ray: Any, address: str | None) -> list[Endpoint]:
 def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def import_ray() -> Any:
-    """Ray, imported here only: adai and workers also run where it is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise RayUnavailableError(
-            f"Ray is not installed ({error}); do: pip install ray, or use --pool inline"
-        ) from error
-    return ray
 
 
 def _check_listens(address: str) -> None:
@@ -109,9 +107,11 @@ def _check_answers(address: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         if b"AuthToken" in (error.stderr or b""):
-            raise _unusable(address, "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN") from error
+            raise _unusable(address, _REFUSED) from error
         raise _unusable(address, f"something listens there, but is silent for {_ANSWER_SECONDS:.0f} s") from error
     except subprocess.CalledProcessError as error:
+        if "AuthToken" in error.stderr:
+            raise _unusable(address, _REFUSED) from error
         lines = error.stderr.strip().splitlines()
         raise _unusable(address, lines[-1] if lines else f"exit code {error.returncode}") from error
 

@@ -13,6 +13,7 @@ from workers.messages import (
     BatchFailed,
     BatchFinished,
     EnginePlan,
+    Heartbeat,
     PoolEvent,
     Termination,
     TrialBatch,
@@ -20,7 +21,7 @@ from workers.messages import (
 )
 from workers.planner import PlanRequest
 from workers.pool import PoolLostError, RefusedError, WorkerSettings
-from workers.ray_connection import RayUnavailableError, connect, import_ray
+from workers.ray_connection import RayUnavailableError, connect
 from workers.ray_watch import ClusterWatch
 from workers.ray_worker import Worker
 
@@ -57,6 +58,8 @@ class _Slot:
     name: str
     actor: Any
     work: TrialBatch | _Question | None = None
+    #: Host and process id of the actor, once it is up.
+    place: tuple[str, int] = "", 0
 
 
 class RayPool:
@@ -75,7 +78,7 @@ class RayPool:
     def __init__(
         self, *, workers: int | None = None, address: str | None = None, settings: WorkerSettings | None = None
     ) -> None:
-        self._ray = import_ray()
+        self._ray = _import_ray()
         self._settings = settings or WorkerSettings()
         self.device = self._settings.device
         self._address = address
@@ -94,17 +97,17 @@ class RayPool:
         #: Workers that could not start, and when to try again.
         self._resting: deque[tuple[float, _Slot]] = deque()
         self._start_error = ""
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._ray.shutdown)
             self._watch = ClusterWatch(connect(self._ray, self._address, self._requested))
+            undo.callback(self._watch.close)
             self._actor_class = self._ray.remote(
                 num_cpus=1, num_gpus=self._settings.gpu_share, max_restarts=0, max_task_retries=0
             )(Worker)
             self.slots = 0
             self._add_slots(self._count_slots())
-        except BaseException:
-            self._ray.shutdown()
-            raise
-        self._last_up = self._last_look = time.monotonic()
+            undo.pop_all()
+        self._started_at = self._last_up = self._last_look = time.monotonic()
         return self
 
     def _room(self) -> tuple[int, str]:
@@ -136,6 +139,11 @@ class RayPool:
         slot.actor, slot.work = self._actor_class.remote(slot.name, self._settings), None
         self._starting[slot.actor.ready.remote()] = slot
 
+    @property
+    def free(self) -> int:
+        """See :class:`workers.pool.WorkerPool`: workers that are up and have nothing to do."""
+        return len(self._idle)
+
     def plan(self, request: PlanRequest) -> EnginePlan:
         """See :class:`workers.pool.WorkerPool`."""
         answer: EnginePlan = self._wait_for(self.request_plan(request))
@@ -143,18 +151,20 @@ class RayPool:
 
     def check_workload(self, workload: WorkloadReference) -> None:
         """See :class:`workers.pool.WorkerPool`; asks the workers that are free."""
-        while self._starting and time.monotonic() - self._last_up < (
-            _COMPANY_SECONDS if self._idle or self._busy else _START_SECONDS
-        ):
+        while self._starting and time.monotonic() - self._started_at < self._start_seconds():
             self._work(0.5)
         self._wait_for(self.request_check(workload))
 
+    def _start_seconds(self) -> float:
+        """How long after its start the pool waits for workers that are not up."""
+        return _COMPANY_SECONDS if self._idle or self._busy else _START_SECONDS
+
     def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
-        """See :class:`workers.pool.AnsweringPool`."""
+        """See :class:`workers.pool.WorkerPool`."""
         return self._ask(_Question("plan", request))
 
     def request_check(self, workload: WorkloadReference) -> "Future[None]":
-        """See :class:`workers.pool.AnsweringPool`; asks the workers that are free, or the next one that is."""
+        """See :class:`workers.pool.WorkerPool`; asks the workers that are free, or the next one that is."""
         count = max(1, len(self._idle))
         return _first_error([self._ask(_Question("check_workload", workload)) for _ in range(count)])
 
@@ -182,8 +192,10 @@ class RayPool:
                 slot.work = question = self._questions.popleft()
                 awaited = getattr(slot.actor, question.method).remote(question.argument)
             else:
-                slot.work = self._waiting.popleft()
-                awaited = slot.actor.train.options(num_returns="streaming").remote(slot.work)
+                slot.work = batch = self._waiting.popleft()
+                awaited = slot.actor.train.options(num_returns="streaming").remote(batch)
+                # A worker that hangs from now on says nothing itself: its lease has to begin nevertheless.
+                self._events.append(Heartbeat(batch.batch_id, 0, slot.name, *slot.place))
             self._busy[awaited] = slot
 
     def next_event(self, timeout_seconds: float) -> PoolEvent | None:
@@ -219,11 +231,9 @@ class RayPool:
             todo = (
                 "start it again, or unset ADAI_RAY_ADDRESS to use this machine"
                 if self._address
-                else ("if the machine's memory ran out, use fewer workers")
+                else "if the machine's memory ran out, use fewer workers"
             )
-            raise PoolLostError(
-                f"{kind} is gone ({self._watch.lost}); what was finished is kept; {todo}, and resume the study"
-            )
+            raise PoolLostError(f"{kind} is gone ({self._watch.lost}); {todo}")
 
     def _look_around(self) -> None:
         """Start again what could not start, grow with the cluster, give up questions that nobody can answer."""
@@ -252,7 +262,7 @@ class RayPool:
         """A worker is up, or could not start."""
         slot = self._starting.pop(ready)
         try:
-            self._ray.get(ready)
+            slot.place = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             self._start_error = str(error).strip().splitlines()[-1]
             self._resting.append((time.monotonic() + _RESTART_SECONDS, slot))
@@ -302,13 +312,14 @@ class RayPool:
 
     def _replace(self, slot: _Slot, error: BaseException) -> BaseException:
         """Give the slot of a lost worker a new one; returns what Ray knows of the loss."""
-        with contextlib.suppress(self._ray.exceptions.GetTimeoutError):
+        exceptions = self._ray.exceptions
+        if isinstance(error, exceptions.ActorUnavailableError | StopIteration):
+            # At first Ray only sees that a connection ended; a moment later it knows why.
             try:
-                # At first Ray only sees that a connection ended; a moment later it knows why.
                 self._ray.get(slot.actor.ready.remote(), timeout=_EXPLAIN_SECONDS)
-            except self._ray.exceptions.ActorDiedError as known:
+            except (exceptions.ActorDiedError, exceptions.OutOfMemoryError) as known:
                 error = known
-            except self._ray.exceptions.ActorUnavailableError:
+            except (exceptions.ActorUnavailableError, exceptions.GetTimeoutError):
                 pass
         self._ray.kill(slot.actor)
         self._start(slot)
@@ -337,6 +348,18 @@ class RayPool:
         self._watch.close()
         # Of a cluster that is gone this takes five seconds; without it, Ray would end the process after a minute.
         self._ray.shutdown()
+
+
+def _import_ray() -> Any:
+    """Ray, imported here only: adai and workers also run where it is not installed."""
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise RayUnavailableError(
+            f"Ray is not installed ({error}); do: pip install ray, or use --pool inline"
+        ) from error
+    return ray
 
 
 def _first_error(answers: "Sequence[Future[Any]]") -> "Future[None]":

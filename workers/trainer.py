@@ -39,7 +39,7 @@ def train_batch(
 
     If an earlier attempt or stage left a checkpoint, training goes on after it, and what it trained of this stage is
     yielded again as it was: the events are the same as without the interruption. Without a checkpoint the epochs of
-    earlier stages are trained again, silently.
+    earlier stages are trained again, silently. A batch whose runs all have been dropped only removes the checkpoint.
 
     Args:
         batch: What to train.
@@ -56,6 +56,10 @@ def train_batch(
         MissingDataError: The workload's data is not on this machine.
     """
     place = torch.device(device)
+    if set(batch.run_ids) <= set(batch.dropped):
+        Checkpoints(batch, dtype=dtype, device=place, fingerprint=str).remove()
+        yield BatchFinished(batch.batch_id, (), _placement(worker, device, "none"), math.nan)
+        return
     start_peak_memory(place)
     training = _Training(batch, place, dtype, on_step or _do_nothing)
     checkpoints = Checkpoints(
@@ -72,22 +76,28 @@ def train_batch(
         training.end_epoch()
         if training.is_going_on and checkpoints.is_due:
             checkpoints.save(training.save())
-    placement = Placement(
-        worker=worker,
-        host=platform.node(),
-        pid=os.getpid(),
-        device=device,
-        engine=training.engine_name,
-        torch_version=str(torch.__version__),
-    )
     if training.rows:
         checkpoints.save(training.save())
+    placement = _placement(worker, device, training.engine_name)
     try:
-        yield BatchFinished(batch.batch_id, training.collect_outcomes(), placement, training.list_paused())
+        yield BatchFinished(
+            batch.batch_id, training.collect_outcomes(), placement, training.chance_loss, training.list_paused()
+        )
     finally:
         # Also when nobody asks for a next event: the outcomes have been taken.
         if not training.rows:
             checkpoints.remove()
+
+
+def _placement(worker: str, device: str, engine: str) -> Placement:
+    return Placement(
+        worker=worker,
+        host=platform.node(),
+        pid=os.getpid(),
+        device=device,
+        engine=engine,
+        torch_version=str(torch.__version__),
+    )
 
 
 def _do_nothing() -> None:
@@ -108,6 +118,7 @@ class _Training:
         self.data = prepare_data(batch.workload, batch.training.data, device=device, dtype=dtype)
         self.rule: UpdateRule = get_rule(batch.optimizer, **batch.options)
         self.cap = self.workload.chance_level(batch.objective, self.data)
+        self.chance_loss = self.workload.chance_level("val_loss", self.data)
         #: Positions in the batch of the rows still training. Rows of one seed stand together: they share batches.
         self.rows: list[int] = sorted(
             (row for row, run_id in enumerate(batch.run_ids) if run_id not in self.dropped),
@@ -293,7 +304,7 @@ class _Training:
         # What a run reached before it diverged it did not keep.
         steps, seconds = (None, None) if diverged else self.reached.get(run_id, (None, None))
         # "not lower" rather than "higher or equal", so that NaN counts as chance level.
-        at_chance = diverged or not metrics.val_loss[position] < self.workload.chance_level("val_loss", self.data)
+        at_chance = diverged or not metrics.val_loss[position] < self.chance_loss
         self.outcomes[run_id] = RunOutcome(
             run_id=run_id,
             termination=termination,

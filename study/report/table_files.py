@@ -37,7 +37,8 @@ def write_table(frames: Iterable[pl.DataFrame], path: Path, format_: TableFormat
             raise OutputError(f"{path} is a folder; name a file in it with --out")
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             partial = Path(folder) / path.name
-            rows = write(frames, partial)
+            with _system_errors():
+                rows = write(frames, partial)
             partial.replace(path)
     except OSError as error:
         raise OutputError(
@@ -73,25 +74,22 @@ def _write_parquet(frames: Iterable[pl.DataFrame], path: Path) -> int:
     rows, parts = 0, []
     for number, frame in enumerate(frames):
         parts.append(path.with_name(f"part-{number:06}.parquet"))
-        with _system_errors():
-            frame.write_parquet(parts[-1])
+        frame.write_parquet(parts[-1])
         rows += frame.height
     if len(parts) == 1:
         parts[0].replace(path)
     else:
-        with _system_errors():
-            pl.scan_parquet(parts, glob=False).sink_parquet(path)
+        pl.scan_parquet(parts, glob=False).sink_parquet(path)
     return rows
 
 
 @contextlib.contextmanager
 def _system_errors() -> Iterator[None]:
-    """Polars hides what the system said, such as a full disk, in an error of its own kind."""
+    """Polars hides what the system said, such as a full disk, in the text of an error."""
     try:
         yield
-    except pl.exceptions.ComputeError as error:
-        said = re.search(r"os error (\d+)", str(error))
+    except (pl.exceptions.ComputeError, OSError) as error:
+        said = re.search(r"\(os error (\d+)\)", str(error))
         if said is None:
             raise
-        number = int(said[1])
-        raise OSError(number, os.strerror(number)) from error
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error

@@ -1,15 +1,16 @@
 """Opening the database: reach it, check its version, create or upgrade its tables."""
 
 import contextlib
-import time
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from study.errors import DatabaseError, DatabaseUrlError
 from study.storage.tables import HEAD_REVISION, VERSION_TABLE
@@ -22,6 +23,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 #: How long a writer waits for another one's transaction on SQLite, and how long PostgreSQL may take to answer.
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 5
+#: Names our upgrade among PostgreSQL's advisory locks of one database: "adai" in ASCII.
+_UPGRADE_LOCK = 0x61646169
 
 
 @contextlib.contextmanager
@@ -56,13 +59,7 @@ def create_database(url: str) -> Iterator[Engine]:
         DatabaseError: It cannot be reached or filled, or has an older or newer version.
     """
     if not database_exists(url):
-        try:
-            upgrade_database(url)
-        except DatabaseError:
-            # Another process may have made the tables at the same moment.
-            time.sleep(1)
-            if not database_exists(url):
-                raise
+        upgrade_database(url)
     with open_database(url) as engine:
         yield engine
 
@@ -70,19 +67,44 @@ def create_database(url: str) -> Iterator[Engine]:
 def upgrade_database(url: str) -> None:
     """Bring our tables to this version's revision, and create Optuna's where they are missing.
 
+    Of several processes that do so at once, one does it and the others wait for it.
+
     Raises:
         DatabaseError: It cannot be reached, or is newer than this version.
     """
     with _connect(url, create=True) as engine:
-        current = current_revision(engine)
-        if current is not None and current not in _known_revisions():
-            raise DatabaseError(_newer(current, url))
         from optuna.exceptions import StorageInternalError
 
         try:
-            _upgrade(engine, url)
+            with _alone(engine, url):
+                current = current_revision(engine)
+                if current is not None and current not in _known_revisions():
+                    raise DatabaseError(_newer(current, url))
+                _upgrade(engine, url)
         except (SQLAlchemyError, RuntimeError, StorageInternalError) as error:
             raise DatabaseError(f"the tables cannot be made in {shown(url)}: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine, url: str) -> Iterator[None]:
+    """No other process makes or upgrades tables in this database meanwhile; Optuna makes its own without a lock."""
+    file = database_file(url)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            yield
+    elif file is not None:
+        folder = os.open(file.absolute().parent, os.O_RDONLY)
+        try:
+            # Of the folder: SQLite's own locks would go with any handle of the file that is closed. File systems that
+            # have no locks are refused none of the rest.
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+    else:
+        yield
 
 
 def _upgrade(engine: Engine, url: str) -> None:
@@ -93,10 +115,9 @@ def _upgrade(engine: Engine, url: str) -> None:
         with engine.connect() as connection:
             # Readers (dashboards) then never block the writer; the mode is kept in the file.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    # Its constructor makes Optuna's tables, or refuses those of another Optuna.
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_arguments(make_url(url)))
-    storage.remove_session()
-    storage.engine.dispose()
+    # Its constructor makes Optuna's tables, or refuses those of another Optuna: then nobody could close a pool.
+    arguments = engine_arguments(make_url(url)) | {"poolclass": NullPool}
+    optuna.storages.RDBStorage(url, engine_kwargs=arguments).remove_session()
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python's driver would commit each table by itself; a crash must leave all tables or none.
@@ -174,7 +195,8 @@ def _connect(url: str, *, create: bool = False) -> Iterator[Engine]:
             f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), "
             "or say where it is with --db or ADAI_DATABASE_URL"
         )
-    engine = create_engine(parsed, **engine_arguments(parsed))
+    # A server has a thread for each study, and each of them a heart.
+    engine = create_engine(parsed, max_overflow=-1, **engine_arguments(parsed))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", configure_sqlite)
     try:

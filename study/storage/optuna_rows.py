@@ -11,16 +11,16 @@ import dataclasses
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
+from study.storage.bulk import insert_returning, insert_rows, upsert_rows
 from study.storage.id_lists import among
 
 # Where ``optuna.Study.set_metric_names`` keeps the names that Optuna Dashboard shows.
@@ -110,12 +110,10 @@ def enqueue_trials(
         {"study_id": optuna_study_id, "number": number, "state": TrialState.WAITING}
         for number in range(first_number, first_number + len(asked))
     ]
-    # Sorted here: to be asked for ids in the order of its parameters, SQLite would get a statement for every row.
-    inserted = connection.execute(insert(_trials).returning(_trials.c.number, _trials.c.trial_id), rows)
-    trial_ids = [int(trial_id) for _, trial_id in sorted(tuple(row) for row in inserted)]
-    param_rows = _param_rows(trial_ids, asked)
-    if param_rows:
-        connection.execute(insert(_params), param_rows)
+    # Sorted here: to give ids in the order of its parameters, SQLite would need a statement for every row.
+    inserted = insert_returning(connection, _trials, rows, (_trials.c.number, _trials.c.trial_id))
+    trial_ids = [int(trial_id) for _, trial_id in sorted(inserted)]
+    insert_rows(connection, _params, _param_rows(trial_ids, asked))
     _set_attributes(
         connection, _trial_user_attributes, dict(zip(trial_ids, (t.user_attributes for t in asked), strict=True))
     )
@@ -140,15 +138,25 @@ def release_trials(connection: Connection, trial_ids: Sequence[int]) -> None:
     _set_state(connection, trial_ids, TrialState.WAITING, datetime_start=None)
 
 
+def pause_trials(connection: Connection, trial_ids: Sequence[int]) -> None:
+    """Running trials wait for their next stage; they keep the time at which they started."""
+    _set_state(connection, trial_ids, TrialState.WAITING)
+
+
 def report_trials(connection: Connection, step: int, values: Mapping[int, float]) -> None:
     """One intermediate value for each trial: trial id -> any float; one of the same step is replaced."""
+    report_steps(connection, [(step, values)])
+
+
+def report_steps(connection: Connection, reports: Iterable[tuple[int, Mapping[int, float]]]) -> None:
+    """As :func:`report_trials`, for several steps, each trial and step once."""
     to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
-    stored = {trial_id: to_stored(value) for trial_id, value in values.items()}
+    stored = [(trial_id, step, *to_stored(value)) for step, values in reports for trial_id, value in values.items()]
     rows = [
         {"trial_id": trial_id, "step": step, "intermediate_value": value, "intermediate_value_type": kind}
-        for trial_id, (value, kind) in stored.items()
+        for trial_id, step, value, kind in stored
     ]
-    _upsert(connection, _intermediate_values, rows, keys=("trial_id", "step"))
+    upsert_rows(connection, _intermediate_values, rows, keys=("trial_id", "step"))
 
 
 def complete_trials(
@@ -197,9 +205,11 @@ def _finish_trials(
         {"trial_id": trial_id, "objective": objective, "value": value, "value_type": kind}
         for (trial_id, objective), (value, kind) in stored.items()
     ]
-    _upsert(connection, _values, rows, keys=("trial_id", "objective"))
+    upsert_rows(connection, _values, rows, keys=("trial_id", "objective"))
     set_user_attributes(connection, user_attributes)
-    _set_state(connection, list(values), state, datetime_complete=_now())
+    # Optuna wants a start of every finished trial: one that is pruned after an interruption has lost its own.
+    started = func.coalesce(_trials.c.datetime_start, _now())
+    _set_state(connection, list(values), state, datetime_start=started, datetime_complete=_now())
 
 
 def _param_rows(trial_ids: Sequence[int], asked: Sequence[AskedTrial]) -> list[dict[str, Any]]:
@@ -227,23 +237,12 @@ def _set_attributes(connection: Connection, table: Table, attributes: Mapping[in
         for trial_id, trial_attributes in attributes.items()
         for key, value in trial_attributes.items()
     ]
-    _upsert(connection, table, rows, keys=("trial_id", "key"))
+    upsert_rows(connection, table, rows, keys=("trial_id", "key"))
 
 
-def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keys: Sequence[str]) -> None:
-    """Insert ``rows``; one that has the ``keys`` of a row that there is replaces its other columns."""
-    if not rows:
+def _set_state(connection: Connection, trial_ids: Sequence[int], state: TrialState, **times: Any) -> None:
+    if not trial_ids:
         return
-    # The two databases have the same words for it, SQLAlchemy a class for each.
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=replaced), rows)
-
-
-def _set_state(
-    connection: Connection, trial_ids: Sequence[int], state: TrialState, **times: dt.datetime | None
-) -> None:
     chosen = among(connection, _trials.c.trial_id, trial_ids)
     connection.execute(update(_trials).where(chosen).values(state=state, **times))
 

@@ -31,6 +31,8 @@ class StudySummary:
         state: As in :class:`study.storage.records.StudyRecord`.
         created_at: When it was written.
         objective: What its trials are judged by.
+        driver: Which process drives it; None if nobody does.
+        error: Why it failed; None if it did not.
     """
 
     id: int
@@ -38,6 +40,8 @@ class StudySummary:
     state: str
     created_at: dt.datetime
     objective: str
+    driver: str | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class StudyProgress:
     diverged: int
     failed: int
     best_objective: float | None
+    pruned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ def find_summary(connection: Connection, name: str) -> StudySummary:
         UnknownStudyError: There is none; the message lists those there are.
     """
     objective = studies.c.spec["objective"].as_string()
-    query = select(studies.c.id, studies.c.name, studies.c.state, studies.c.created_at, objective)
+    known = (studies.c.id, studies.c.name, studies.c.state, studies.c.created_at)
+    query = select(*known, objective, studies.c.driver, studies.c.error)
     row = connection.execute(query.where(studies.c.name == name)).one_or_none()
     if row is None:
         raise unknown_study(connection, name)
@@ -128,13 +134,14 @@ def read_progress(connection: Connection, name: str | None = None) -> list[Study
             func.sum(per_trial.c.diverged),
             func.sum(per_trial.c.failed),
             func.min(per_trial.c.value),
+            func.sum(per_trial.c.pruned),
         )
         .select_from(studies.join(per_trial, per_trial.c.study_id == studies.c.id))
         .group_by(studies.c.id, per_trial.c.workload, per_trial.c.optimizer)
         .order_by(studies.c.id, func.min(per_trial.c.id))
     )
     return [
-        StudyProgress(*row[:5], int(row[5]), int(row[6]), int(row[7]), int(row[8]), row[9])
+        StudyProgress(*row[:5], int(row[5]), int(row[6]), int(row[7]), int(row[8]), row[9], int(row[10]))
         for row in connection.execute(query)
     ]
 
@@ -153,6 +160,7 @@ def _sum_by_trial(study_ids: Select[tuple[int]] | None) -> Subquery:
             func.count(runs.c.termination).label("ended"),
             _count(Termination.DIVERGED).label("diverged"),
             _count(*FAILURES).label("failed"),
+            _count(Termination.PRUNED).label("pruned"),
             case((func.count(objective) == func.count(), func.avg(objective))).label("value"),
         )
         .select_from(trials.join(runs))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from study.axis import Value
 from study.errors import DatabaseError
@@ -25,6 +25,7 @@ _TRIAL_COLUMNS = (
     trials.c.origin,
     trials.c.hyperparameters,
     trials.c.unit,
+    trials.c.round,
 )
 _PLACE = (trials.c.workload, trials.c.optimizer, trials.c.number.label("trial"), runs.c.seed)
 
@@ -37,7 +38,8 @@ class StudyRecord:
         id: Its key.
         name: Its name.
         spec: Its spec, complete with defaults.
-        state: ``planned``, ``running``, ``interrupted`` or ``completed``.
+        state: ``planned``, ``queued``, ``running``, ``cancelling``, ``interrupted``, ``cancelled``, ``failed`` or
+            ``completed``.
         created_at: When it was written.
         finished_at: When its last trial ended; None before.
         environment: What it was made with.
@@ -64,6 +66,7 @@ class TrialRecord:
     origin: str
     hyperparameters: dict[str, Value]
     unit: dict[str, float | None]
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +119,21 @@ def find_spec_hash(connection: Connection, name: str) -> str | None:
     return connection.execute(select(studies.c.spec_hash).where(studies.c.name == name)).scalar_one_or_none()
 
 
-def read_pending_trials(connection: Connection, study_id: int) -> list[TrialRecord]:
-    """The trials of a study whose runs have not all ended, in the plan's order."""
-    pending = select(runs.c.trial_id).where(runs.c.termination.is_(None))
-    query = select(trials).where(trials.c.study_id == study_id, trials.c.id.in_(pending)).order_by(trials.c.id)
-    return [_trial_record(row) for row in connection.execute(query)]
-
-
 def read_trials(connection: Connection, study_id: int) -> list[TrialRecord]:
     """All trials of a study, ended or not, in the plan's order."""
-    query = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.id)
+    query = (
+        select(trials).where(trials.c.study_id == study_id).order_by(*_plan_order(connection, study_id, trials.c.id))
+    )
     return [_trial_record(row) for row in connection.execute(query)]
 
 
-def read_run_ids(connection: Connection, study_id: int) -> dict[tuple[int, int], int]:
-    """(trial id, seed index) -> run id, for a whole study."""
-    query = select(runs.c.id, runs.c.trial_id, runs.c.seed).join(trials).where(trials.c.study_id == study_id)
-    return {(row.trial_id, row.seed): row.id for row in connection.execute(query)}
+def read_round(
+    connection: Connection, study_id: int, workload: str, optimizer: str, *, round_: int
+) -> list[TrialRecord]:
+    """The trials of one round of a workload and optimizer, by number."""
+    own = (trials.c.study_id == study_id, trials.c.workload == workload, trials.c.optimizer == optimizer)
+    query = select(trials).where(*own, trials.c.round == round_).order_by(trials.c.number)
+    return [_trial_record(row) for row in connection.execute(query)]
 
 
 def read_runs(connection: Connection, study_id: int) -> list[RunRecord]:
@@ -152,7 +153,7 @@ def stream_runs(connection: Connection, study_id: int) -> Iterator[RunRecord]:
         )
         .select_from(runs.join(trials).outerjoin(attempts, runs.c.attempt_id == attempts.c.id))
         .where(trials.c.study_id == study_id)
-        .order_by(runs.c.trial_id, runs.c.seed)
+        .order_by(*_plan_order(connection, study_id, runs.c.trial_id), runs.c.seed)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )
     trial: TrialRecord | None = None
@@ -205,7 +206,7 @@ def stream_epochs(connection: Connection, study_id: int) -> Iterator[tuple[Any, 
         )
         .select_from(epochs.join(runs).join(trials))
         .where(trials.c.study_id == study_id)
-        .order_by(runs.c.trial_id, runs.c.seed, epochs.c.epoch)
+        .order_by(*_plan_order(connection, study_id, runs.c.trial_id), runs.c.seed, epochs.c.epoch)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )
     yield from connection.execute(query)
@@ -220,10 +221,30 @@ def stream_curvature(connection: Connection, study_id: int) -> Iterator[tuple[An
         select(*_PLACE, curvature.c.epoch, curvature.c["values"])
         .select_from(curvature.join(runs).join(trials))
         .where(trials.c.study_id == study_id)
-        .order_by(runs.c.trial_id, runs.c.seed, curvature.c.epoch)
+        .order_by(*_plan_order(connection, study_id, runs.c.trial_id), runs.c.seed, curvature.c.epoch)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )
     yield from connection.execute(query)
+
+
+def _plan_order(connection: Connection, study_id: int, trial_id: ColumnElement[int]) -> list[ColumnElement[Any]]:
+    """What trials are sorted by: their keys, which an index has, unless they were asked in rounds.
+
+    The rounds of several optimizers are written in the order in which they ended; the first ones were in the plan's.
+    """
+    own = trials.c.study_id == study_id
+    if connection.execute(select(trials.c.id).where(own, trials.c.round > 0).limit(1)).first() is None:
+        return [trial_id]
+    cell = (trials.c.workload, trials.c.optimizer)
+    cells = connection.execute(select(*cell).where(own).group_by(*cell).order_by(func.min(trials.c.id))).all()
+    places = {tuple(row): place for place, row in enumerate(cells)}
+    place = case(
+        *(
+            (and_(trials.c.workload == workload, trials.c.optimizer == optimizer), number)
+            for (workload, optimizer), number in places.items()
+        )
+    )
+    return [place, trials.c.number]
 
 
 def _trial_record(row: Any) -> TrialRecord:
@@ -236,4 +257,5 @@ def _trial_record(row: Any) -> TrialRecord:
         origin=row.origin,
         hyperparameters=row.hyperparameters,
         unit=row.unit,
+        round=row.round,
     )

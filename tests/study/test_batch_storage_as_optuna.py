@@ -4,21 +4,18 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from optuna.testing.pytest_storages import StorageTestCase
+from postgresql_server import PostgresqlServer
 
 from study.storage.batch_storage import BatchStorage
 
 
 @pytest.fixture(scope="module")
-def optuna_database(postgresql_server: str) -> Iterator[str]:
+def optuna_database(postgresql_server: PostgresqlServer) -> str:
     """One database for all tests: to make one takes longer than most of them."""
-    with psycopg.connect(postgresql_server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
-        connection.execute("CREATE DATABASE optuna_storage_tests")
-        yield f"{postgresql_server}/optuna_storage_tests"
-        connection.execute("DROP DATABASE optuna_storage_tests WITH (FORCE)")
+    return postgresql_server.create_database("optuna_storage_tests")
 
 
 @contextlib.contextmanager

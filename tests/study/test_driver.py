@@ -16,8 +16,9 @@ from tests_support import SMALL_SPEC, comparable_tables, ray_workers
 import workers.trainer
 import workers.workloads.registry
 from study.creation import create_study
-from study.driver import Driver, Progress
+from study.driver import Driver
 from study.errors import InterruptedStudyError
+from study.progress import Progress
 from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage.engine import create_database

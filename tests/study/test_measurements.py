@@ -16,19 +16,20 @@ from study.report.robustness import count_failed_trials
 from study.report.trials import summarize_trials
 from study.spec import StudySpec
 from study.spec_file import parse_spec
-from study.storage import writes
+from study.storage import attempts, endings, studies
+from study.storage.endings import TrialEnd, TrialEndState
 from study.storage.engine import create_database
 from study.storage.progress import FailureKind, read_failures, read_plans, read_progress
 from study.storage.records import (
     StudyRecord,
     TrialRecord,
     find_study,
-    read_pending_trials,
-    read_run_ids,
     read_runs,
+    read_trials,
     stream_curvature,
     stream_epochs,
 )
+from study.storage.run_states import RunBook, find_pending, read_run_states
 from workers.messages import (
     BatchFailed,
     BatchFinished,
@@ -53,7 +54,7 @@ MEASURED: dict[str, float | tuple[float, ...]] = {
 def write_study(engine: Engine, spec: StudySpec) -> StudyRecord:
     """A study with its trials, none of which has run."""
     with engine.begin() as connection:
-        writes.create_study(connection, spec, plan_trials(spec), {})
+        studies.create_study(connection, spec, plan_trials(spec), {})
         return find_study(connection, spec.name)
 
 
@@ -66,10 +67,21 @@ def study(any_database_url: str) -> Iterator[tuple[Engine, StudyRecord]]:
 
 def begin(connection: Connection, study: StudyRecord) -> tuple[int, list[TrialRecord], list[int]]:
     """An attempt of the first two trials: its id, they, and their runs."""
-    batch = read_pending_trials(connection, study.id)[:2]
-    run_ids = read_run_ids(connection, study.id)
-    attempt_id = writes.begin_attempt(connection, study.id, batch, seeds=2)
-    return attempt_id, batch, [run_ids[trial.id, seed] for trial in batch for seed in range(2)]
+    batch = read_trials(connection, study.id)[:2]
+    run_ids = runs_of(connection, study, batch)
+    return begin_attempt(connection, study, batch, run_ids), batch, run_ids
+
+
+def runs_of(connection: Connection, study: StudyRecord, batch: Sequence[TrialRecord]) -> list[int]:
+    book = RunBook(read_run_states(connection, study.id))
+    return [run.id for trial in batch for run in book.of_trial(trial.id)]
+
+
+def begin_attempt(
+    connection: Connection, study: StudyRecord, batch: Sequence[TrialRecord], run_ids: Sequence[int]
+) -> int:
+    plan = attempts.BatchPlan(batch, batch, range(2))
+    return attempts.begin_attempt(connection, study.id, plan, run_ids, keep_steps=0, environment_hash="e")
 
 
 def make_metrics(run_ids: Sequence[int], **changes: Any) -> EpochMetrics:
@@ -108,11 +120,22 @@ def make_outcome(run_id: int, **changes: Any) -> RunOutcome:
 
 
 def finish(
-    connection: Connection, attempt_id: int, batch: Sequence[TrialRecord], outcomes: Sequence[RunOutcome]
+    connection: Connection,
+    study: StudyRecord,
+    attempt_id: int,
+    batch: Sequence[TrialRecord],
+    outcomes: Sequence[RunOutcome],
 ) -> None:
     """The attempt ended with two runs per trial."""
-    outcomes_of = {t.optuna_trial_id: outcomes[2 * i : 2 * i + 2] for i, t in enumerate(batch)}
-    writes.finish_attempt(connection, attempt_id, BatchFinished(attempt_id, tuple(outcomes), PLACEMENT), outcomes_of)
+    values = [(outcomes[2 * i].objective + outcomes[2 * i + 1].objective) / 2 for i in range(len(batch))]
+    ends = [
+        TrialEnd(trial.optuna_trial_id, TrialEndState.COMPLETE, (value,))
+        for trial, value in zip(batch, values, strict=True)
+    ]
+    finished = BatchFinished(attempt_id, tuple(outcomes), PLACEMENT, math.log(10))
+    result = attempts.StageResult(paused={}, seed_values={}, ends=ends, waiting=[])
+    plan = attempts.BatchPlan(batch, batch, range(2))
+    attempts.finish_attempt(connection, study.id, plan, finished, result)
 
 
 def test_gradient_norms_are_kept_by_epoch_and_infinite_ones_are_null(study: tuple[Engine, StudyRecord]) -> None:
@@ -121,8 +144,8 @@ def test_gradient_norms_are_kept_by_epoch_and_infinite_ones_are_null(study: tupl
         _, batch, run_ids = begin(connection, record)
         values = {trial.optuna_trial_id: 0.5 for trial in batch}
         norms = (0.5, INF, NAN, 4.0)
-        writes.record_epoch(connection, make_metrics(run_ids, grad_norm=norms), values)
-        writes.record_epoch(connection, make_metrics(run_ids[:1], epoch=2), values)
+        attempts.record_epochs(connection, [(make_metrics(run_ids, grad_norm=norms), values)])
+        attempts.record_epochs(connection, [(make_metrics(run_ids[:1], epoch=2), values)])
         table = epochs_frame(record, stream_epochs(connection, record.id))
     assert table.sort("epoch")["grad_norm"].to_list() == [0.5, None, None, 4.0, 1.0]
     assert table.columns[-2:] == ["grad_norm", "seconds"]
@@ -133,7 +156,7 @@ def test_curvature_is_exported_in_long_form_with_positions_only_in_slices(study:
     with engine.begin() as connection:
         _, batch, run_ids = begin(connection, record)
         metrics = make_metrics(run_ids, epoch=3, curvature={run_ids[3]: MEASURED, run_ids[0]: {"trace": 1.0}})
-        writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
+        attempts.record_epochs(connection, [(metrics, {trial.optuna_trial_id: 0.5 for trial in batch})])
         table = curvature_frame(record, stream_curvature(connection, record.id))
     place = ("small", "digits-logistic", "adai")
     assert table.columns == [
@@ -166,9 +189,10 @@ def test_another_attempt_forgets_what_the_first_one_measured_of_its_trials_only(
     with engine.begin() as connection:
         attempt_id, batch, run_ids = begin(connection, record)
         metrics = make_metrics(run_ids, curvature=dict.fromkeys(run_ids, MEASURED))
-        writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
-        writes.abandon_attempt(connection, attempt_id, batch, Termination.WORKER_LOST, "gone")
-        writes.begin_attempt(connection, record.id, batch[:1], seeds=2)
+        attempts.record_epochs(connection, [(metrics, {trial.optuna_trial_id: 0.5 for trial in batch})])
+        lost = BatchFailed(attempt_id, Termination.WORKER_LOST, "gone")
+        endings.abandon_attempt(connection, record.id, lost, batch, tries=1, what_next="again")
+        begin_attempt(connection, record, batch[:1], run_ids[:2])
         assert [row.trial for row in stream_epochs(connection, record.id)] == [1, 1]
         assert [row.trial for row in stream_curvature(connection, record.id)] == [1, 1]
 
@@ -180,7 +204,7 @@ def test_time_to_target_and_memory_are_kept_by_run(study: tuple[Engine, StudyRec
         reached = {"steps_to_target": 40, "seconds_to_target": 0.125, "peak_memory": 3 * 2**40}
         outcomes = [make_outcome(run_id) for run_id in run_ids]
         outcomes[2] = replace(outcomes[2], **reached)
-        finish(connection, attempt_id, batch, outcomes)
+        finish(connection, record, attempt_id, batch, outcomes)
         runs = read_runs(connection, record.id)
     table = runs_frame(record, runs)
     assert runs[0].engine == "looped-compiled, bfloat16, compiled step"
@@ -193,9 +217,9 @@ def test_runs_without_classes_have_no_errors(study: tuple[Engine, StudyRecord]) 
     with engine.begin() as connection:
         attempt_id, batch, run_ids = begin(connection, record)
         metrics = make_metrics(run_ids, val_error=(NAN,) * 4)
-        writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
+        attempts.record_epochs(connection, [(metrics, {trial.optuna_trial_id: 0.5 for trial in batch})])
         outcomes = [make_outcome(run_id, val_error=NAN, test_error=None) for run_id in run_ids]
-        finish(connection, attempt_id, batch, outcomes)
+        finish(connection, record, attempt_id, batch, outcomes)
         runs = read_runs(connection, record.id)
         epochs = list(stream_epochs(connection, record.id))
     assert [row.val_error for row in epochs] == [None] * 4
@@ -210,7 +234,8 @@ def test_every_trial_that_ended_without_a_result_counts_as_failed(
     engine, record = study
     with engine.begin() as connection:
         attempt_id, batch, _ = begin(connection, record)
-        writes.fail_attempt(connection, attempt_id, batch, BatchFailed(attempt_id, termination, "first\nlast"))
+        failed = BatchFailed(attempt_id, termination, "first\nlast")
+        endings.fail_attempt(connection, record.id, failed, batch, tries=3, what_next="never")
         progress = read_progress(connection, "small")[0]
         runs = read_runs(connection, record.id)
         failures = read_failures(connection, record.id, limit=9)
@@ -226,8 +251,9 @@ def test_trials_that_did_not_fit_into_memory_together_wait_for_smaller_batches(
     engine, record = study
     with engine.begin() as connection:
         attempt_id, batch, _ = begin(connection, record)
-        writes.abandon_attempt(connection, attempt_id, batch, Termination.OUT_OF_MEMORY, "no memory for 4 rows")
-        assert read_pending_trials(connection, record.id)[:2] == batch
+        starved = BatchFailed(attempt_id, Termination.OUT_OF_MEMORY, "no memory for 4 rows")
+        endings.abandon_attempt(connection, record.id, starved, batch, tries=1, what_next="halves")
+        assert find_pending(connection, record.id)[:2] == [trial.optuna_trial_id for trial in batch]
         assert read_progress(connection, "small")[0].failed == 0
         (failure,) = read_failures(connection, record.id, limit=9).kinds
         assert (failure.termination, failure.error) == (Termination.OUT_OF_MEMORY, "no memory for 4 rows")
@@ -242,7 +268,7 @@ def test_a_pruned_trial_has_ended_but_neither_failed_nor_a_value_to_compare(stud
         outcomes = [make_outcome(run_id, objective=0.25) for run_id in run_ids]
         outcomes[0] = replace(outcomes[0], termination=Termination.PRUNED, objective=0.0)
         outcomes[1] = replace(outcomes[1], termination=Termination.PRUNED, objective=0.0)
-        finish(connection, attempt_id, batch, outcomes)
+        finish(connection, record, attempt_id, batch, outcomes)
         progress = read_progress(connection, "small")[0]
         runs = read_runs(connection, record.id)
         assert read_failures(connection, record.id, limit=9).attempts == 0
@@ -255,11 +281,11 @@ def test_a_plan_is_kept_by_workload_and_replaced_by_a_newer_one(study: tuple[Eng
     engine, record = study
     first, second = EnginePlan("stacked", 96, "fast"), EnginePlan("looped-compiled", 12, "r" * 1000)
     with engine.begin() as connection:
-        other = writes.create_study(connection, (spec := parse_spec(OTHER, source="other")), plan_trials(spec), {})
-        writes.store_plan(connection, record.id, "digits-logistic", first, "cpu")
-        writes.store_plan(connection, record.id, "digits-mlp", first, "cpu")
-        writes.store_plan(connection, other, "digits-logistic", first, "cpu")
-        writes.store_plan(connection, record.id, "digits-logistic", second, "cuda")
+        other = studies.create_study(connection, (spec := parse_spec(OTHER, source="other")), plan_trials(spec), {})
+        both = {"digits-logistic": first, "digits-mlp": first}
+        studies.store_plans(connection, record.id, both, device="cpu")
+        studies.store_plans(connection, other, {"digits-logistic": first}, device="cpu")
+        studies.store_plans(connection, record.id, {"digits-logistic": second}, device="cuda")
         assert read_plans(connection, record.id) == {"digits-logistic": second, "digits-mlp": first}
         assert read_plans(connection, other) == {"digits-logistic": first}
         devices = connection.execute(sa.text("SELECT device FROM adai_plans ORDER BY id")).scalars().all()
@@ -278,14 +304,13 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(database_url
             text = SMALL_SPEC.replace('"small"', f'"with-{points}"').replace("points = 4", f"points = {points}")
             record = write_study(engine, parse_spec(text, source="made"))
             with engine.begin() as connection:
-                batch = read_pending_trials(connection, record.id)[: points + 1]
-                run_ids = read_run_ids(connection, record.id)
-                of_batch = [run_ids[trial.id, seed] for trial in batch for seed in range(2)]
+                batch = read_trials(connection, record.id)[: points + 1]
+                of_batch = runs_of(connection, record, batch)
                 statements.clear()
-                attempt_id = writes.begin_attempt(connection, record.id, batch, seeds=2)
+                attempt_id = begin_attempt(connection, record, batch, of_batch)
                 metrics = make_metrics(of_batch, curvature=dict.fromkeys(of_batch, MEASURED))
-                writes.record_epoch(connection, metrics, {trial.optuna_trial_id: 0.5 for trial in batch})
-                finish(connection, attempt_id, batch, [make_outcome(run_id) for run_id in of_batch])
+                attempts.record_epochs(connection, [(metrics, {trial.optuna_trial_id: 0.5 for trial in batch})])
+                finish(connection, record, attempt_id, batch, [make_outcome(run_id) for run_id in of_batch])
                 written = len(statements)
                 statements.clear()
                 runs_frame(record, read_runs(connection, record.id))

@@ -78,6 +78,26 @@ def test_only_the_chosen_trials_are_read(database_url: str) -> None:
     assert math.isnan(running[0].intermediate_values[2])
 
 
+def test_a_trial_that_starts_again_keeps_the_steps_of_its_checkpoint(any_database_url: str) -> None:
+    with create_database(any_database_url) as engine, engine.begin() as connection:
+        study_id = optuna_rows.create_optuna_study(connection, "s", metrics=["m", "n"], user_attributes={})
+        ids = optuna_rows.enqueue_trials(connection, study_id, [AskedTrial({}, {})] * 2, first_number=0)
+        optuna_rows.start_trials(connection, ids, keep_steps=0)
+        for step in (1, 2, 3):
+            optuna_rows.report_trials(connection, step, dict.fromkeys(ids, step / 4))
+        optuna_rows.release_trials(connection, ids)
+        waiting = read_frozen_trials(connection, study_id)
+        optuna_rows.start_trials(connection, ids[:1], keep_steps=2)
+        optuna_rows.report_trials(connection, 3, {ids[0]: 9.0})
+        found = read_frozen_trials(connection, study_id)
+    assert [(trial.state, trial.datetime_start) for trial in waiting] == [(TrialState.WAITING, None)] * 2
+    assert [trial.intermediate_values for trial in found] == [{1: 0.25, 2: 0.5, 3: 9.0}, {1: 0.25, 2: 0.5, 3: 0.75}]
+    assert [trial.state for trial in found] == [TrialState.RUNNING, TrialState.WAITING]
+    with plain_storage(any_database_url) as storage:
+        assert len(storage.get_study_directions(study_id)) == 2
+        assert storage.get_study_system_attrs(study_id) == {"study:metric_names": ["m", "n"]}
+
+
 def write_every_state(connection: sa.Connection) -> None:
     """One study with trials of every state, and one of two objectives."""
     first = optuna_rows.create_optuna_study(connection, "one", metrics=["m"], user_attributes={})

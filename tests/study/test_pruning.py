@@ -5,7 +5,7 @@ import random
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 from pydantic import ValidationError
@@ -130,6 +130,17 @@ def test_the_best_may_be_finished_already_or_the_default_and_the_default_is_not_
     assert find_pruned(WILCOXON, stage, {3: best, 4: best}, {}) == {}
 
 
+def test_a_trial_with_the_mean_of_the_best_does_not_stop_whatever_the_test_says() -> None:
+    differences = [1, 2, 3, 4, 5, 6, 7, 8, -36]  # ranks 1 to 8 of 9: 33 of 2^9 signs are as extreme
+    best = [1.0] * 9
+    even = [1 + difference / 64 for difference in differences]
+    assert p_value(even, best) == pytest.approx(33 / 512)
+    assert find_pruned(WILCOXON, Stage(range(8, 9)), {1: best, 2: even}, {}) == {}
+    worse = [*even[:-1], even[-1] + 1 / 64]
+    assert set(find_pruned(WILCOXON, Stage(range(8, 9)), {1: best, 2: worse}, {})) == {2}
+
+
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), seeds=st.integers(4, 9), spread=st.sampled_from([0.05, 0.2]))
 def test_decisions_are_those_of_the_pruner_of_optuna(seed: int, seeds: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
@@ -152,6 +163,7 @@ def test_decisions_are_those_of_the_pruner_of_optuna(seed: int, seeds: int, spre
 # Whatever happens
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.9]), min_size=5, max_size=5), min_size=1, max_size=20),
     order=st.randoms(use_true_random=False),

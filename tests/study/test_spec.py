@@ -1,6 +1,7 @@
 """The study spec: what it accepts, what it refuses and how it says so."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from adai import get_optimizer, get_rule, list_optimizers
 from study.axis import AxisSpec
+from study.design_spec import DesignKind
 from study.errors import SpecError
+from study.search_space import OptimizerSpec
 from study.spec import StudySpec
 from study.spec_file import load_spec, parse_spec
 from study.specs import list_shipped_specs, read_shipped_spec, read_starter_spec
@@ -35,6 +38,11 @@ MISTAKES = {
     "unknown key": ("seeds = 3", "seed = 3", "seed: unknown key; did you mean 'seeds'? allowed: name, description"),
     "unknown key in design": ("points = 8", "point = 8", "design.point: unknown key; did you mean 'points'?"),
     "unknown key in an optimizer": ("fixed =", "fix =", "optimizers[0].fix: unknown key; did you mean 'fixed'?"),
+    "unknown key in pruning": (
+        "[design]",
+        '[pruning]\nkid = "none"\n[design]',
+        "pruning.kid: unknown key; did you mean",
+    ),
     "unknown key in an axis": ("low = 1e-2", "lo = 1e-2", "optimizers[0].axes.lr.lo: unknown key; did you mean 'low'?"),
     "unknown optimizer": ('"adai"', '"adaii"', "unknown optimizer 'adaii'; did you mean 'adai'? allowed: adai, adaiw"),
     "unknown workload": ('"digits-mlp"', '"digit-mlp"', "unknown workload 'digit-mlp'; did you mean 'digits-mlp'?"),
@@ -69,7 +77,11 @@ MISTAKES = {
     "no seeds": ("seeds = 3", "seeds = 0", "seeds: Input should be greater than or equal to 1, not 0"),
     "seeds that are no number": ("seeds = 3", 'seeds = "3"', "seeds: Input should be a valid integer, not '3'"),
     "no points": ("points = 8", "points = 0", "design.points: Input should be greater than or equal to 1"),
-    "unknown design": ("points = 8", 'kind = "gird"', "design.kind: Input should be 'sobol' or 'random', not 'gird'"),
+    "unknown design": (
+        "points = 8",
+        'kind = "gird"',
+        "design.kind: Input should be 'sobol', 'halton', 'latin_hypercube'",
+    ),
     "unknown scale": ('"log"', '"ln"', "axes.lr.scale: Input should be 'linear', 'log' or 'log1m', not 'ln'"),
     "infinite range": ("high = 10", "high = inf", "axes.lr.high: Input should be a finite number"),
     "no workloads": ('["digits-mlp"]', "[]", "workloads: List should have at least 1 item"),
@@ -208,10 +220,23 @@ def test_every_shipped_spec_is_valid(name: str) -> None:
 def test_the_starter_spec_is_valid_and_explains_every_field() -> None:
     text = read_starter_spec()
     spec = parse_spec(text, source="starter")
-    for field in StudySpec.model_fields:
-        assert field in text
+    for model in (StudySpec, OptimizerSpec, AxisSpec):
+        for field in model.model_fields:
+            assert field in text
+    assert all(kind in text for kind in get_args(DesignKind))
     assert all(name in text for name in list_optimizers())
     assert spec.optimizers
+
+
+def test_what_the_starter_spec_shows_of_constraints_and_choices_is_valid() -> None:
+    text = read_starter_spec()
+    for key in ("constraints", "batch_size = { low", "schedule = { choices"):
+        assert f"# {key}" in text
+        text = text.replace(f"# {key}", key)
+    optimizer = parse_spec(text, source="starter").optimizers[0]
+    assert optimizer.constraints
+    assert {"batch_size", "schedule"} <= set(optimizer.axes)
+    assert optimizer.axes["batch_size"].integer
 
 
 def test_the_demo_study_is_the_one_that_is_promised() -> None:

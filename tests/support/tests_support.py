@@ -1,5 +1,6 @@
 """Helpers that several test files import."""
 
+import json
 import os
 import sqlite3
 import sys
@@ -50,33 +51,39 @@ _PLACEMENT = {
 def comparable_tables(engine: Engine, study: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """Trials, runs, epochs and Optuna's values, less keys, timing and placement, in a fixed order."""
     where = "WHERE s.name = :study" if study else ""
+    order = "ORDER BY t.workload, t.optimizer, t.number"
     queries = {
         "adai_runs": (
             "SELECT t.workload, t.optimizer, t.number, t.origin, t.hyperparameters, t.unit, r.* FROM adai_runs r "
             f"JOIN adai_trials t ON t.id = r.trial_id JOIN adai_studies s ON s.id = t.study_id {where} "
-            "ORDER BY t.id, r.seed"
+            f"{order}, r.seed"
         ),
         "adai_epochs": (
             "SELECT t.workload, t.optimizer, t.number, r.seed, e.* FROM adai_epochs e "
             "JOIN adai_runs r ON r.id = e.run_id JOIN adai_trials t ON t.id = r.trial_id "
-            f"JOIN adai_studies s ON s.id = t.study_id {where} ORDER BY t.id, r.seed, e.epoch"
+            f"JOIN adai_studies s ON s.id = t.study_id {where} {order}, r.seed, e.epoch"
         ),
         "optuna": (
             "SELECT t.workload, t.optimizer, t.number, o.state, v.value, i.step, i.intermediate_value "
             "FROM adai_trials t JOIN adai_studies s ON s.id = t.study_id "
             "JOIN trials o ON o.trial_id = t.optuna_trial_id "
             "LEFT JOIN trial_values v ON v.trial_id = o.trial_id "
-            f"LEFT JOIN trial_intermediate_values i ON i.trial_id = o.trial_id {where} ORDER BY t.id, i.step"
+            f"LEFT JOIN trial_intermediate_values i ON i.trial_id = o.trial_id {where} {order}, i.step"
         ),
     }
     with engine.connect() as connection:
         return {
             table: [
-                {key: value for key, value in row.items() if key not in _PLACEMENT}
+                {key: _decoded(key, value) for key, value in row.items() if key not in _PLACEMENT}
                 for row in connection.execute(sa.text(query), {"study": study} if study else {}).mappings()
             ]
             for table, query in queries.items()
         }
+
+
+def _decoded(column: str, value: Any) -> Any:
+    """Queries in plain text give JSON as text on SQLite."""
+    return json.loads(value) if column in ("hyperparameters", "unit") and isinstance(value, str) else value
 
 
 def ray_workers() -> dict[int, str]:

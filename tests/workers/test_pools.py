@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from faulty_workloads import make_faulty_batch
 from tests_support import ray_workers
 
 import workers.workloads.registry
@@ -110,7 +113,7 @@ def test_ray_and_this_process_report_the_same_events_and_ray_recovers_from_a_kil
         assert comparable(drain(pool, 5)) == expected
 
         pool.submit(make_batch(10, epochs=100_000))
-        while pool.next_event(0.5) is None:
+        while not isinstance(pool.next_event(0.5), EpochMetrics):
             pass
         training = [pid for pid, title in ray_workers().items() if "train" in title]
         assert len(training) == 1, ray_workers()
@@ -152,6 +155,64 @@ def test_an_error_of_a_workload_becomes_an_event_with_its_traceback(monkeypatch:
 def test_a_pool_without_work_reports_nothing() -> None:
     with InlinePool() as pool:
         assert pool.next_event(0.1) is None
+
+
+@pytest.mark.parametrize("checkpoints", ["0", "inf"])
+def test_an_interrupted_epoch_is_trained_again_and_nothing_is_told_twice(
+    checkpoints: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAI_CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("ADAI_CHECKPOINT_SECONDS", checkpoints)
+    batch = make_faulty_batch(1, tmp_path / "never", epochs=3, seconds=0.002)
+    with InlinePool() as pool:
+        pool.submit(batch)
+        expected = comparable(drain(pool, 1))
+        pool.submit(batch)
+        pool.submit(make_batch(2))
+        events: list[PoolEvent] = []
+        interruptions = 0
+        while not any(isinstance(event, BatchFinished) for event in events):
+            if events and interruptions < 3:  # the first epoch has been told
+                timer = threading.Timer(0.1, pool.interrupt)
+                timer.start()
+            started = time.monotonic()
+            event = pool.next_event(60)
+            if events:
+                timer.join()
+            if event is None:
+                assert time.monotonic() - started < 30
+                interruptions += 1
+            else:
+                events.append(event)
+        assert interruptions >= 3
+        assert comparable(events) == expected
+        assert {event.batch_id for event in drain(pool, 1)} == {2}
+
+
+def test_the_inline_pool_gives_batches_up_whether_they_wait_or_not() -> None:
+    with InlinePool() as pool:
+        for number in range(1, 5):
+            pool.submit(make_batch(number))
+        assert pool.next_event(1) is not None
+        pool.cancel(1)
+        pool.cancel(3)
+        pool.cancel(3)
+        assert {event.batch_id for event in drain(pool, 2)} == {2, 4}
+        assert pool.next_event(1) is None
+        pool.interrupt()
+        pool.submit(make_batch(5))
+        assert pool.next_event(1) is None
+        assert {event.batch_id for event in drain(pool, 1)} == {5}
+
+
+def test_a_workload_that_wants_to_end_the_process_fails(tmp_path: Path) -> None:
+    (tmp_path / "flag").touch()
+    with InlinePool() as pool:
+        pool.submit(make_faulty_batch(1, tmp_path / "flag", "exits"))
+        (event,) = drain(pool, 1)
+    assert isinstance(event, BatchFailed)
+    assert event.termination is Termination.FAILED
+    assert event.error.endswith("SystemExit: 3\n")
 
 
 def test_the_inline_pool_gives_back_the_number_of_threads() -> None:

@@ -158,6 +158,15 @@ def test_each_stage_trains_its_own_epochs_only_and_the_last_leaves_nothing(
     assert list((folder / "here").iterdir()) == []
 
 
+def test_a_batch_without_runs_removes_what_its_stages_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = make_five()
+    train(dataclasses.replace(batch, stop_epoch=1))
+    trained = count_trained_epochs(monkeypatch)
+    epochs, finished = train(dataclasses.replace(batch, batch_id=7, dropped=batch.run_ids, start_epoch=1))
+    assert (epochs, trained, finished.batch_id, finished.outcomes, finished.paused) == ([], [], 7, (), ())
+    assert list((folder / "here").iterdir()) == []
+
+
 @pytest.mark.parametrize("received", [0, 1, 2, 3])
 def test_a_stage_that_was_lost_is_told_again(received: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``received`` epochs, or with its pause untold: outcomes of the lost attempt come with the next one."""
