@@ -109,17 +109,22 @@ class Cell:
                 members = cohort.trials if first_epoch or place == 0 else _going_on(cohort.trials, book)
                 return StageWork(stage, first_epoch, members, missing)
             if place + 1 < len(stages) and not _is_decided(cohort.trials, stage, book):
-                decision = self._decide(cohort, stage, book)
+                decision = self._decide(cohort, stage, book, first_epoch=first_epoch)
                 if decision is not None:
                     return decision
             first_epoch = stage.stop_epoch or 0
         return None
 
-    def _decide(self, cohort: CohortProgress, stage: Stage, book: RunBook) -> PruningDecision | None:
+    def _decide(
+        self, cohort: CohortProgress, stage: Stage, book: RunBook, *, first_epoch: int
+    ) -> PruningDecision | None:
         """Who stops after ``stage``; None if nobody does, or it was written already."""
         # Over seeds, what became of a trial later must not change what was decided before.
-        by_epochs = self.spec.pruning.by_epochs
-        compared = {t.number: t for t in (_going_on(cohort.trials, book) if by_epochs else cohort.trials)}
+        trials = cohort.trials
+        if self.spec.pruning.by_epochs:
+            # Who had diverged with all seeds before this stage competes for no place in the next one.
+            trials = [t for t in _going_on(trials, book) if any(r.epochs > first_epoch for r in book.of_trial(t.id))]
+        compared = {trial.number: trial for trial in trials}
         pruned = find_pruned(
             self.spec.pruning,
             stage,

@@ -1,6 +1,6 @@
 """Plans a study and writes it down: its name, its trials, and how its workloads are trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Engine
@@ -24,6 +24,9 @@ from workers.planner import PlanRequest
 from workers.pool import RefusedError, WorkerPool
 from workers.preparation import prepare_workload
 from workers.workloads.corruption import DataOptions
+
+#: Of a study: their keys and states are held in memory by its driver.
+_MOST_RUNS = 2_000_000
 
 
 def check_name(engine: Engine, spec: StudySpec) -> bool:
@@ -128,7 +131,8 @@ def create_study(
         retry_seconds: How long a database that is away is waited for.
 
     Raises:
-        SpecError: Optuna already has a study of one of the names, or another study has this one's.
+        SpecError: Optuna already has a study of one of the names, or another study has this one's; it has too many
+            runs; or its constraints leave nothing to try.
     """
     trials = plan_first_trials(spec)
     environment = describe_environment()
@@ -150,14 +154,31 @@ def create_study(
 
 def plan_first_trials(spec: StudySpec) -> list[PlannedTrial]:
     """All trials of a study; of an adaptive design, those of its first round."""
+    runs = spec.trial_count * spec.seeds
+    if runs > _MOST_RUNS:
+        raise SpecError(f"the study has {runs:,} runs, and {_MOST_RUNS:,} are the most; use fewer points or seeds")
     if not spec.design.is_adaptive:
         return plan_trials(spec)
     return [
         trial
         for workload in spec.workloads
         for optimizer in spec.optimizers
-        for trial in ask_round(spec, workload, optimizer, round_=0, history=[])
+        for trial in ask_next_round(spec, workload, optimizer, round_=0, history=[])
     ]
+
+
+def ask_next_round(
+    spec: StudySpec, workload: str, optimizer: OptimizerSpec, *, round_: int, history: Sequence[FrozenTrial]
+) -> list[PlannedTrial]:
+    """As :func:`study.sampling.ask_round`.
+
+    Raises:
+        SpecError: The constraints leave the sampler nothing that it could propose.
+    """
+    try:
+        return ask_round(spec, workload, optimizer, round_=round_, history=history)
+    except ValueError as error:
+        raise SpecError(f"{workload}, {optimizer.name}, round {round_}: {error}") from error
 
 
 def read_history(connection: Connection, spec: StudySpec, workload: str, optimizer: OptimizerSpec) -> list[FrozenTrial]:

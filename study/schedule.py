@@ -8,10 +8,9 @@ from functools import partial
 from sqlalchemy import Connection
 
 from study.cells import Cell, CohortProgress, PruningDecision, StageWork
-from study.creation import read_history
+from study.creation import ask_next_round, read_history
 from study.metrics import Metrics
 from study.retries import Retry, tries_of_halves
-from study.sampling import ask_round
 from study.storage import endings, studies
 from study.storage.attempts import BatchPlan
 from study.storage.ledger import Ledger
@@ -158,7 +157,7 @@ class Schedule:
         history = self._ledger.read(
             lambda connection: read_history(connection, self._spec, cell.workload, cell.optimizer)
         )
-        asked = ask_round(self._spec, cell.workload, cell.optimizer, round_=cell.round + 1, history=history)
+        asked = ask_next_round(self._spec, cell.workload, cell.optimizer, round_=cell.round + 1, history=history)
         if not asked:
             return False
         self._ledger.write(partial(studies.add_round, study_id=self._study.id, spec=self._spec, plan=asked))

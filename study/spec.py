@@ -186,6 +186,11 @@ class StudySpec(Strict):
         return [self.objective] if second is None else [self.objective, second]
 
     @property
+    def is_sample(self) -> bool:
+        """Whether finished trials stand for the search space: not those that a sampler chose, or that pruning left."""
+        return not self.design.is_adaptive and self.pruning.kind == "none"
+
+    @property
     def can_retry_failed(self) -> bool:
         """Whether a failed trial may be tried again later: not where others were asked or stopped without it."""
         return not self.design.is_adaptive and self.pruning.kind == "none"

@@ -31,6 +31,9 @@ def submit_study(spec: StudySpec, settings: Settings) -> str:
             return f"{spec.name}: queued, {spec.trial_count} trials; watch it with: adai-study watch {spec.name}"
         with engine.begin() as connection:
             row = find_row(connection, spec.name)
+            if row.driver is not None and is_here(row.driver) and not is_alive(row.driver):
+                bury_driver(connection, row)
+                row = find_row(connection, spec.name)
             failed = spec.can_retry_failed and endings.has_failed_trials(connection, row.id)
             if (row.state != "completed" or failed) and queue_study(connection, row.id):
                 return f"{spec.name}: queued again; it was {row.state}{', with failed trials' if failed else ''}"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from study.claim import is_alive, is_here
 from study.progress import Progress, make_display
 from study.settings import Settings
 from study.storage.claims import find_row
@@ -38,6 +39,8 @@ def watch_study(name: str, settings: Settings, *, interval: float) -> str:
             display.show(_to_progress(parts, seeds=row.spec["seeds"], resumed_at=resumed_at, seconds=seconds))
             if row.state in _RESTING and row.driver is None:
                 return str(row.state)
+            if row.driver is not None and is_here(row.driver) and not is_alive(row.driver):
+                return f"{row.state}, but its driver has died; run the rest with: adai-study resume {name}"
             time.sleep(interval)
 
 

@@ -190,6 +190,8 @@ def _write_files(report: Report, folder: Path) -> None:
 def _build_landscapes(
     study: StudyRecord, runs: Sequence[RunRecord], summaries: Sequence[TrialSummary]
 ) -> list[Landscape]:
+    if study.spec.pruning.kind != "none":
+        return []  # a map would show the survivors' colours where others were stopped
     landscapes = [
         build_landscape(
             workload,
@@ -254,11 +256,35 @@ def _templates() -> jinja2.Environment:
     environment.filters["setting"] = _format_setting
     environment.globals["describe_axis"] = _describe_axis
     environment.globals["describe_design"] = _describe_design
+    environment.globals["list_cautions"] = _list_cautions
     environment.globals["figure_name"] = _figure_name
     environment.globals["describe_training"] = _describe_training
     environment.globals["find_workload"] = _find_workload
     environment.globals["describe_default"] = _describe_default
     return environment
+
+
+def _list_cautions(report: Report) -> list[str]:
+    """What a reader must know before comparing optimizers of this study."""
+    spec = report.study.spec
+    cautions = []
+    if spec.design.is_adaptive:
+        cautions.append(
+            f"Points were proposed by {spec.design.kind} from the results of earlier ones: they are no draws from the "
+            "search space, so there are no medians or shares, and maps show where the sampler looked."
+        )
+    if spec.pruning.kind != "none":
+        pruned = report.terminations.get(Termination.PRUNED, 0)
+        cautions.append(
+            f"Trials were stopped early by {spec.pruning.kind} ({pruned} runs were): stopped trials are in no "
+            "comparison, so there are no medians, shares or maps; the best is the best of the others."
+        )
+    if spec.design.second_objective is not None:
+        cautions.append(
+            f"The study has a second objective, {spec.design.second_objective}: what stands here is about the first "
+            f"one, {spec.objective}, alone. Optuna's study has both."
+        )
+    return cautions
 
 
 def _find_workload(spec: StudySpec, name: str) -> Workload | None:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.stats import binomtest
 
@@ -114,8 +114,12 @@ def measure_robustness(spec: StudySpec, runs: Sequence[RunRecord], *, tolerance:
                 own_runs = (r for r in runs if (r.trial.workload, r.trial.optimizer) == (workload, optimizer.name))
                 failed = count_failed_trials(own_runs)
                 planned = 1 + count_points(spec, runs, workload, optimizer.name)
+                row = _measure(
+                    own, best_of(here), planned=planned, seeds=spec.seeds, failed=failed, tolerance=tolerance
+                )
+                # Points that a sampler chose, or those that were not stopped, say nothing about the space.
                 measured.append(
-                    _measure(own, best_of(here), planned=planned, seeds=spec.seeds, failed=failed, tolerance=tolerance)
+                    row if spec.is_sample else replace(row, median=None, near_own_best=None, near_study_best=None)
                 )
             else:
                 missing.append((workload, optimizer.name))

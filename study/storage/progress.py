@@ -21,6 +21,10 @@ FAILURES = (Termination.FAILED, Termination.WORKER_LOST, Termination.OUT_OF_MEMO
 _END = 400
 
 
+#: Designs with a known number of points, whose trials are written round by round.
+_ASKED_IN_ROUNDS = ("tpe", "gp", "cmaes", "nsga2")
+
+
 @dataclass(frozen=True, slots=True)
 class StudySummary:
     """One study, less its spec.
@@ -135,15 +139,33 @@ def read_progress(connection: Connection, name: str | None = None) -> list[Study
             func.sum(per_trial.c.failed),
             func.min(per_trial.c.value),
             func.sum(per_trial.c.pruned),
+            studies.c.spec["design"]["kind"].as_string(),
+            studies.c.spec["design"]["points"].as_integer(),
+            studies.c.spec["seeds"].as_integer(),
         )
         .select_from(studies.join(per_trial, per_trial.c.study_id == studies.c.id))
         .group_by(studies.c.id, per_trial.c.workload, per_trial.c.optimizer)
         .order_by(studies.c.id, func.min(per_trial.c.id))
     )
     return [
-        StudyProgress(*row[:5], int(row[5]), int(row[6]), int(row[7]), int(row[8]), row[9], int(row[10]))
+        StudyProgress(
+            *row[:5],
+            _count_planned(row.state, int(row[5]), *row[11:14]),
+            int(row[6]),
+            int(row[7]),
+            int(row[8]),
+            row[9],
+            int(row[10]),
+        )
         for row in connection.execute(query)
     ]
+
+
+def _count_planned(state: str, written: int, kind: str, points: int | None, seeds: int) -> int:
+    """Runs of a cell: those that a sampler has not asked for yet among them, unless the study is complete."""
+    if state == "completed" or kind not in _ASKED_IN_ROUNDS or points is None:
+        return written
+    return max(written, (points + 1) * seeds)
 
 
 def _sum_by_trial(study_ids: Select[tuple[int]] | None) -> Subquery:

@@ -12,7 +12,7 @@ from study_runs import drive, drive_with_interruptions, make_spec, write_study
 from tests_support import comparable_tables
 
 from study.pruning import bracket_sizes
-from study.report.render import build_report
+from study.report.render import build_report, write_report
 from study.spec import StudySpec
 from study.storage.engine import create_database
 from study.storage.progress import read_progress
@@ -135,6 +135,39 @@ def test_successive_halving_keeps_the_best_third_after_each_rung(undisturbed: tu
         assert (optimizer, 0, 9) in values  # the default setting is never stopped
 
 
+def test_trials_that_diverged_take_no_places_from_those_that_go_on(database_url: str) -> None:
+    """Of 16 points the best 8 train 2 epochs, the best 4 of those that still train go on, then 2, then 1."""
+    optimizer = {
+        "name": "sgd",
+        "axes": {
+            "lr": {"low": 1e-2, "high": 1e6, "scale": "log"},
+            "momentum": {"low": 0.0, "high": 0.99, "scale": "log1m"},
+        },
+    }
+    changes = {
+        "optimizers": [optimizer],
+        "design": {"points": 16},
+        "pruning": {"kind": "successive_halving", "reduction_factor": 2},
+    }
+    spec = StudySpec.model_validate(make_spec("wide", epochs=8).model_dump() | changes)
+    query = (
+        "SELECT t.number, MIN(r.epochs) AS least, MAX(r.epochs) AS most, "
+        "SUM(r.termination = 'DIVERGED') AS diverged FROM adai_runs r JOIN adai_trials t ON t.id = r.trial_id "
+        "WHERE t.number > 0 GROUP BY t.number"
+    )
+    with create_database(database_url) as engine:
+        write_study(engine, spec, max_rows=1000)
+        drive(engine, "wide")
+        trials = rows(engine, query)
+        reasons = {row[0] for row in rows(engine, "SELECT DISTINCT reason FROM adai_runs WHERE termination = 'PRUNED'")}
+    assert sum(trial.diverged == 2 and trial.most == 1 for trial in trials) >= 5
+    assert sum(trial.most > 1 for trial in trials) <= 8
+    assert sum(trial.most > 2 for trial in trials) <= 4
+    assert sum(trial.most > 4 for trial in trials) <= 2
+    assert all(" of 16, " in reason for reason in reasons if "after epoch 1:" in reason)
+    assert not any(" of 15, " in reason for reason in reasons)
+
+
 @pytest.mark.parametrize("undisturbed", ["hyperband"], indirect=True)
 def test_hyperband_gives_its_brackets_the_proportions_of_the_paper(undisturbed: tuple[StudySpec, str]) -> None:
     """R = 9, eta = 3: n = 9, 5, 3 trials of 1, 3 and 9 epochs at least (Li et al. 2018, Algorithm 1); here of 14."""
@@ -198,7 +231,7 @@ def test_optuna_sees_pruned_trials_with_their_intermediate_values(undisturbed: t
 
 
 def test_reports_and_progress_count_pruned_trials_as_ended_and_compare_none(
-    undisturbed: tuple[StudySpec, str],
+    undisturbed: tuple[StudySpec, str], tmp_path: Path
 ) -> None:
     spec, url = undisturbed
     with create_database(url) as engine:
@@ -214,3 +247,10 @@ def test_reports_and_progress_count_pruned_trials_as_ended_and_compare_none(
     adai = next(row for row in report.robustness.rows if row.optimizer == "adai")
     assert adai.trials_finished == complete < adai.trials_planned
     assert adai.trials_failed == 0
+    # What was not stopped says nothing about the space.
+    assert (adai.median, adai.near_own_best, adai.near_study_best) == (None, None, None)
+    assert report.landscapes == []
+    folder = tmp_path / "report"
+    write_report(report, folder)
+    for page in ("report.md", "report.html"):
+        assert f"Trials were stopped early by {spec.pruning.kind}" in (folder / page).read_text()
