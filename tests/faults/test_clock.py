@@ -13,7 +13,7 @@ from tests_support import ADAI_STUDY, SMALL_SPEC, Command, comparable_tables, co
 
 from study.storage.engine import open_database
 
-EPOCHS = 600
+EPOCHS = 3000
 #: Long enough for other commands to come and go meanwhile.
 LONG_SPEC = SMALL_SPEC.replace("epochs = 2", f"epochs = {EPOCHS}").replace("points = 4", "points = 1")
 HOUR = 3600

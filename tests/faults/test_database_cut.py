@@ -18,7 +18,8 @@ from tests_support import ADAI_STUDY, SMALL_SPEC, Command, comparable_tables, fa
 from study.storage.engine import create_database, open_database
 
 #: Enough epochs that a server can be restarted in the middle.
-LONGER_SPEC = SMALL_SPEC.replace("epochs = 2", "epochs = 12")
+EPOCHS = 400
+LONGER_SPEC = SMALL_SPEC.replace("epochs = 2", f"epochs = {EPOCHS}")
 
 
 def write_spec(folder: Path, text: str) -> Path:
@@ -133,7 +134,7 @@ def test_a_server_that_is_restarted_in_the_middle_costs_nothing(
     result = command(*run_words(write_spec(tmp_path, LONGER_SPEC), url, tmp_path))
     disturbance.join()
     assert result.exit_code == 0, result.output
-    assert 3 <= disturbance.epochs_at_stop < 12
+    assert 3 <= disturbance.epochs_at_stop < EPOCHS
     assert tables_of(url) == longer
     assert_ended_once(url)
     ((written,),) = look(url, "SELECT MIN(at) FROM adai_logs WHERE event = 'attempt_finished'")
