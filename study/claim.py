@@ -32,7 +32,8 @@ def describe(claim: str) -> str:
 def _machine() -> str:
     """This host, and among which process ids: containers may share a host's name, and do not see each other's."""
     try:
-        return platform.node() + _NAMESPACE + str(Path("/proc/self/ns/pid").readlink())
+        # Such as pid:[4026531836]; claims are cut at colons.
+        return platform.node() + _NAMESPACE + Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return platform.node()
 
