@@ -90,17 +90,17 @@ def test_a_trial_that_asks_for_more_memory_than_there_is_ends_alone(tmp_path: Pa
 _LIMIT = """
 import resource
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 1000 * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 3000 * 2**20, resource.RLIM_INFINITY))
 """
 
 
 @pytest.mark.faults
 def test_batches_that_do_not_fit_into_memory_are_halved_until_they_do(tmp_path: Path) -> None:
-    """Each row holds 128 MB until all rows have made a step, and some more at first: six rows do not fit."""
+    """Each row holds 512 MB of addresses until all have made a step: six do not fit into 3,000 MB, four do."""
     with faulty_study(tmp_path) as study:
         study.order("once", _LIMIT)
         study.order("every step", "obey.held = []")
-        study.order("every gradient", "obey.held.append(torch.empty(128 * 2**20, dtype=torch.uint8))")
+        study.order("every gradient", "obey.held.append(torch.empty(512 * 2**20, dtype=torch.uint8))")
         code, errors = study.end_of(study.start("run", "--pool", "inline"))
         assert code == 0, errors
         fitting = "SELECT MAX(runs) FROM adai_attempts WHERE termination = 'COMPLETED'"
