@@ -243,7 +243,12 @@ class OptimizerSpec(Strict):
     @cached_property
     def is_conditional(self) -> bool:
         """Whether some axis varies in some trials only."""
-        return bool(self._conditions) or not self._variants.partial.isdisjoint(self.axes)
+        return bool(self.conditional_axes)
+
+    @cached_property
+    def conditional_axes(self) -> frozenset[str]:
+        """The axes that vary in some trials only."""
+        return frozenset(self._conditions) | (self._variants.partial & frozenset(self.axes))
 
     def is_active(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the axis ``name`` varies where the hyperparameters have ``values``.

@@ -187,8 +187,11 @@ class StudySpec(Strict):
 
     @property
     def is_sample(self) -> bool:
-        """Whether finished trials stand for the search space: not those that a sampler chose, or that pruning left."""
-        return not self.design.is_adaptive and self.pruning.kind == "none"
+        """Whether finished trials stand for the search space.
+
+        Not those that a sampler chose, or that pruning left, nor lines through the default setting.
+        """
+        return not self.design.is_adaptive and self.design.kind != "one_at_a_time" and self.pruning.kind == "none"
 
     @property
     def can_retry_failed(self) -> bool:

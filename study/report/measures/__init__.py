@@ -1,0 +1,1 @@
+"""The measures of a report: pure functions from observations to frozen dataclasses."""

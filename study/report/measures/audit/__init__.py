@@ -1,0 +1,1 @@
+"""The search-space audit: edges, coverage, what divergence cost, inclusions."""

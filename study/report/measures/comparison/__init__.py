@@ -1,0 +1,1 @@
+"""Comparison: tuning curves, profiles, tests over seeds and over workloads."""

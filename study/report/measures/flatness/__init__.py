@@ -1,0 +1,1 @@
+"""Flatness: the curvature of the loss where runs ended."""

@@ -1,0 +1,1 @@
+"""Which axes matter: Sobol' indices, fANOVA, PED-ANOVA."""

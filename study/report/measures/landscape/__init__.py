@@ -1,0 +1,1 @@
+"""Landscapes: the objective over every axis and every pair of axes."""

@@ -1,0 +1,1 @@
+"""Robustness of each optimizer, sensitivity to each axis, transfer between workloads."""
