@@ -12,7 +12,7 @@ PAGE = Path(__file__).with_name("commands.md")
 WIDTH = 110
 
 HEADER = """\
-<!-- Written by docs/generate.py: change the texts in study/cli.py and cli_options.py, then run `make docs`. -->
+<!-- Written by docs/generate.py: change the texts in study/cli*.py, then run `make docs`. -->
 
 # Commands
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from study import cli_service
-from study.cli_options import common_options, launch_options, report_options
+from study import cli_report, cli_service
+from study.cli_options import common_options, launch_options
 from study.errors import OutputError
 from study.provenance import installed_version
 from study.settings import Settings
@@ -165,25 +165,6 @@ def status(settings: Settings, name: str) -> None:
 
 @main.command()
 @click.argument("name")
-@common_options
-@report_options
-def report(settings: Settings, name: str, out: Path | None, tolerance: float) -> None:
-    """Write the report of study NAME: HTML, Markdown, figures, tables, manifest.
-
-    Example: adai-study report digits --out reports/digits
-    """
-    from study.report.render import build_report, check_output, write_report
-    from study.storage.engine import open_database
-
-    folder = out or Path("reports") / name
-    check_output(folder)
-    with open_database(settings.database_url) as engine:
-        built = build_report(engine, name, tolerance=tolerance)
-    click.echo(f"report: {write_report(built, folder)}")
-
-
-@main.command()
-@click.argument("name")
 @click.option("--format", "format_", type=click.Choice(["csv", "parquet", "json"]), required=True, help="File format.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
@@ -299,7 +280,16 @@ def doctor(settings: Settings) -> None:
         sys.exit(1)
 
 
-for verb in (cli_service.submit, cli_service.serve, cli_service.cancel, cli_service.watch, cli_service.logs):
+for verb in (
+    cli_report.report,
+    cli_report.verify,
+    cli_report.compare,
+    cli_service.submit,
+    cli_service.serve,
+    cli_service.cancel,
+    cli_service.watch,
+    cli_service.logs,
+):
     main.add_command(verb)
 
 

@@ -50,22 +50,33 @@ def _read_settings() -> Settings:
         raise RequestError(f"the environment is wrong: {problems}; correct or unset it") from error
 
 
-def _require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+def require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse NaN and infinity, which ranges let pass: a callback of options."""
     del ctx, parameter
     if not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number")
     return value
 
 
+def debug_option(function: Callable[..., None]) -> Callable[..., None]:
+    """``--debug`` of a verb that needs no database."""
+
+    def remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        del parameter
+        ctx.find_root().meta["debug"] = value or ctx.find_root().meta.get("debug", False)
+
+    return click.option("--debug", is_flag=True, hidden=True, expose_value=False, callback=remember)(function)
+
+
 def report_options(function: Callable[..., None]) -> Callable[..., None]:
     """Where the report goes and what it counts."""
     tolerance = click.option(
         "--tolerance",
-        type=click.FloatRange(min=1.0),
-        default=1.5,
+        type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
+        default=0.05,
         show_default=True,
-        callback=_require_finite,
-        help="A point counts as near the best if its mean objective is at most this many times the best's.",
+        callback=require_finite,
+        help="A setting is good if it loses at most this share of the way from the best result to chance level.",
     )
     out = click.option("--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: reports/NAME]")
     return out(tolerance(function))

@@ -17,7 +17,11 @@ from study.driver import Driver
 from study.errors import DatabaseError, FailedTrialsError, OutputError, StudyError
 from study.pool_options import PoolOptions
 from study.progress import make_display
-from study.report.render import build_report, check_output, write_report
+from study.report.analysis import Settings as ReportSettings
+from study.report.folder import check_output
+from study.report.part_cache import PartCache
+from study.report.reporting import report_study
+from study.report.steps import make_steps
 from study.settings import Settings
 from study.spec import StudySpec
 from study.storage.endings import has_failed_trials
@@ -34,7 +38,7 @@ class LaunchOptions:
     Attributes:
         pool: Which workers train.
         out: Folder of the report.
-        tolerance: What the report counts as near the best.
+        tolerance: Of the report: which settings are good, as :class:`study.report.analysis.Settings` says.
     """
 
     pool: PoolOptions
@@ -147,13 +151,15 @@ def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
     Raises:
         FailedTrialsError: Some of its trials have no result; the report says so too.
     """
-    report = build_report(engine, name, tolerance=options.tolerance)
-    path = write_report(report, options.out)
-    failed = report.count_failed_trials()
+    chosen = ReportSettings(tolerance=options.tolerance)
+    with make_steps() as steps:
+        path, failed = report_study(engine, name, options.out, chosen, cache=PartCache.of_user(), steps=steps)
     if failed:
+        with engine.connect() as connection:
+            can_retry = find_study(connection, name).spec.can_retry_failed
         again = (
             f"once the cause is gone, try them again with: adai-study resume {name}"
-            if report.study.spec.can_retry_failed
+            if can_retry
             else "later trials depend on how these ended: once the cause is gone, run the spec under another name"
         )
         raise FailedTrialsError(

@@ -19,7 +19,10 @@ from study.driver import Driver
 from study.errors import CancelledStudyError, DatabaseError, InterruptedStudyError, StudyError
 from study.metrics import Metrics
 from study.progress import Progress
-from study.report.render import build_report, write_report
+from study.report.analysis import Settings as ReportSettings
+from study.report.part_cache import PartCache
+from study.report.reporting import report_study
+from study.report.steps import QuietSteps
 from study.storage.claims import (
     TAKEOVER_SECONDS,
     bury_driver,
@@ -47,7 +50,7 @@ class ServiceOptions:
     Attributes:
         studies: How many studies run at once.
         reports: Folder of the reports; each study has one of its own in it.
-        tolerance: What reports count as near the best.
+        tolerance: Of reports: which settings are good, as :class:`study.report.analysis.Settings` says.
         until_idle: Stop when nothing is queued and nothing runs.
         drive: How each study is driven.
     """
@@ -229,8 +232,10 @@ class Service:
         # One at a time: Matplotlib is not made for threads.
         with self._reporting:
             try:
-                report = build_report(self.engine, study.name, tolerance=self.options.tolerance)
-                path = write_report(report, self.options.reports / study.name)
+                folder, chosen = self.options.reports / study.name, ReportSettings(tolerance=self.options.tolerance)
+                path, _ = report_study(
+                    self.engine, study.name, folder, chosen, cache=PartCache.of_user(), steps=QuietSteps()
+                )
             except (StudyError, SQLAlchemyError, OSError) as error:
                 self._log_report(study, "report_failed", error=str(error), next=f"adai-study report {study.name}")
             else:

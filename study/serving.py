@@ -10,7 +10,7 @@ from study.errors import RequestError
 from study.launch import make_pool
 from study.metrics import Metrics
 from study.pool_options import PoolOptions
-from study.report.render import check_output
+from study.report.folder import check_output
 from study.service import Service, ServiceOptions
 from study.settings import Settings
 from study.storage.engine import create_database

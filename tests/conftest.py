@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from postgresql_server import PostgresqlServer, find_binaries
-from tests_support import SMALL_SPEC, Command
+from tests_support import MEASURED_SPEC, SMALL_SPEC, Command, run_words
 
 from study.cli import main
 
@@ -59,16 +59,32 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/study.db"
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """(database URL, report folder) of the small study, run to its end in one process; only to be read."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "small.toml").write_text(SMALL_SPEC)
+def run_to_its_end(spec: str, folder: Path) -> tuple[str, Path]:
+    """Run a study in one process: (database URL, report folder)."""
+    (folder / "spec.toml").write_text(spec)
     url = f"sqlite:///{folder}/study.db"
-    words = ["run", str(folder / "small.toml"), "--pool", "inline", "--db", url, "--out", str(folder / "report")]
-    result = CliRunner().invoke(main, words)
+    result = CliRunner().invoke(main, [str(word) for word in run_words(folder / "spec.toml", url, folder)])
     assert result.exit_code == 0, result.output
     return url, folder / "report"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(database URL, report folder) of the small study, run to its end; only to be read."""
+    return run_to_its_end(SMALL_SPEC, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(database URL, report folder) of a study with axes of the training, a target and curvature; only to be read."""
+    return run_to_its_end(MEASURED_SPEC, tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture(scope="session")
+def two_workloads(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(database URL, report folder) of the small study on two workloads; only to be read."""
+    spec = SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "digits-mlp"]').replace('"small"', '"two"')
+    return run_to_its_end(spec.replace("epochs = 2", "epochs = 1"), tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import graphlib
 import inspect
 import itertools
 import json
@@ -28,12 +29,24 @@ import adai
 from adai import Adai, get_optimizer, get_rule, list_optimizers, schedules
 from adai.optimizer import RuleOptimizer
 from adai.schedules import get_schedule, list_schedules
+from study import cli_report
 from study.axis import AxisSpec
 from study.cli import main
 from study.cube import COLUMNS
 from study.design_spec import ADAPTIVE_KINDS, DesignSpec, PruningSpec, SecondObjective
 from study.errors import StudyError
 from study.pruning import bracket_sizes
+from study.report import differences, part_cache, steps
+from study.report.analysis import Settings as ReportSettings
+from study.report.measures import intervals, surrogate
+from study.report.measures.audit import audit, coverage
+from study.report.measures.comparison import bands, workload_tests
+from study.report.measures.comparison import profiles as target_profiles
+from study.report.measures.flatness import matched_loss, rank_correlation
+from study.report.measures.importance import importance, ped_anova, variance
+from study.report.measures.landscape.records import FEWEST
+from study.report.measures.robustness import dimensionality, local, profiles, yardstick
+from study.report.measures.surrogate import least_points
 from study.retries import MAX_ATTEMPTS
 from study.search_space import OptimizerSpec
 from study.settings import Settings
@@ -512,6 +525,13 @@ def test_the_state_of_adai_is_documented() -> None:
 # Reports
 
 
+#: What is said of each measure, in this order.
+ASPECTS = ["definition", "unit", "interval", "divergence", "source", "not computed", "tables", "modules"]
+REPORT = ROOT / "study" / "report"
+#: What every report has beside the tables of its sections.
+RAW_TABLES = ["runs", "trials", "curvature", "columns"]
+
+
 @pytest.fixture(scope="module")
 def frames(finished: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
     """The tables of a real study, by their heading in docs/reports.md."""
@@ -519,11 +539,11 @@ def frames(finished: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory)
     epochs = tmp_path_factory.mktemp("docs") / "epochs.csv"
     words = ["export", "small", "--table", "epochs", "--format", "csv", "--out", str(epochs), "--db", url]
     assert CliRunner().invoke(main, words).exit_code == 0
-    tables = {f"{name}.csv": report / "tables" / f"{name}.csv" for name in ("robustness", "trials", "runs")}
+    tables = {f"{name}.csv": report / "tables" / f"{name}.csv" for name in ("trials", "runs")}
     return {heading: pl.read_csv(path) for heading, path in {**tables, "epochs (export only)": epochs}.items()}
 
 
-@pytest.mark.parametrize("heading", ["robustness.csv", "trials.csv", "runs.csv"])
+@pytest.mark.parametrize("heading", ["trials.csv", "runs.csv"])
 def test_every_column_is_documented_and_every_documented_column_exists(
     heading: str, frames: dict[str, pl.DataFrame]
 ) -> None:
@@ -533,8 +553,8 @@ def test_every_column_is_documented_and_every_documented_column_exists(
     # The small study lacks the hyperparameters of optimizers that it does not have.
     assert set(documented) - set(COLUMNS) == columns - set(COLUMNS)
     assert columns & set(COLUMNS) <= set(documented)
-    if heading != "robustness.csv":
-        assert set(COLUMNS) <= set(documented)
+    # In the table of runs "epochs" are those that were trained; as an axis they are its "budget".
+    assert set(COLUMNS) <= set(documented)
 
 
 def test_every_column_of_the_epochs_is_documented(frames: dict[str, pl.DataFrame]) -> None:
@@ -544,12 +564,138 @@ def test_every_column_of_the_epochs_is_documented(frames: dict[str, pl.DataFrame
 
 
 def test_every_file_of_a_report_is_documented(finished: tuple[str, Path]) -> None:
-    documented = set(first_names(read("reports.md").partition("\n## ")[0]))
-    files = {str(path.relative_to(finished[1])) for path in finished[1].rglob("*") if path.is_file()}
-    generic = {
-        re.sub(r"digits-logistic", "WORKLOAD", re.sub(r"-(adai|sgd)\.png", "-OPTIMIZER.png", name)) for name in files
+    documented = set(first_names(section("reports.md", "The folder"), "file"))
+    files = {path.relative_to(finished[1]).as_posix() for path in finished[1].rglob("*") if path.is_file()}
+    special = {name for name in documented if "NAME" not in name}
+    assert special <= files
+    assert {re.sub(r"(figures|tables)/[\w-]+", r"\1/NAME", name) for name in files - special} == documented - special
+
+
+def list_table_names() -> list[str]:
+    """Every table that a section of a report may have, as the sections' code names them."""
+    found = []
+    for path in sorted((REPORT / "sections").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table":
+                name = node.args[0] if node.args else next(k.value for k in node.keywords if k.arg == "name")
+                found.append(ast.literal_eval(name))
+    return found
+
+
+def test_every_table_of_a_report_is_documented(finished: tuple[str, Path]) -> None:
+    documented = first_names(section("reports.md", "Tables"), "table")
+    assert len(documented) == len(set(documented))
+    assert set(documented) == {*list_table_names(), *RAW_TABLES}
+    assert {path.stem for path in (finished[1] / "tables").iterdir()} <= set(documented)
+
+
+def measures() -> dict[str, dict[str, str]]:
+    """Heading of each measure -> what is said of it, by aspect."""
+    text = section("reports.md", "Measures")
+    parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)[1:]
+    return {
+        heading: {row[0]: row[1] for row in rows(part)} for heading, part in zip(parts[::2], parts[1::2], strict=True)
     }
-    assert generic == documented
+
+
+@pytest.mark.parametrize("heading", measures())
+def test_every_measure_has_all_that_must_be_known_of_it(heading: str) -> None:
+    aspects = measures()[heading]
+    assert list(aspects) == ASPECTS
+    assert all(aspects.values())
+
+
+def test_every_table_is_told_with_its_measures_and_every_measure_with_its_tables() -> None:
+    told = {(table, slug(heading)) for heading, said in measures().items() for table in names(said["tables"])}
+    told -= {(name, anchor) for name, anchor in told if name == "report.json" or name.startswith("analysis.")}
+    linked = {
+        (names(row[0])[0], target.removeprefix("#"))
+        for row in rows(section("reports.md", "Tables"), "table")
+        if names(row[0])[0] not in RAW_TABLES
+        for target in _LINK.findall(row[2])
+    }
+    assert linked == told
+
+
+def test_every_module_of_measures_is_told() -> None:
+    modules = {path.relative_to(ROOT).as_posix() for path in (REPORT / "measures").rglob("*.py")}
+    told = set(re.findall(r"`(study/report/measures/[\w/]+\.py)`", section("reports.md", "Measures")))
+    assert told == {name for name in modules if not name.endswith("__init__.py")}
+
+
+@pytest.mark.parametrize("verb", ["report", "verify", "compare"])
+def test_every_option_of_reports_is_explained(verb: str) -> None:
+    told = set(re.findall(r"`(--[a-z]+)", read("reports.md")))
+    options = {name for p in COMMANDS[verb,].params if isinstance(p, click.Option) and not p.hidden for name in p.opts}
+    assert {name for name in options if name.startswith("--")} - {"--db", "--debug", "--help"} <= told
+
+
+def test_the_defaults_of_the_options_of_reports_are_those_of_the_code() -> None:
+    table = {names(row[0])[0]: row[1] for row in rows(read("reports.md").partition("\n## ")[0], "option")}
+    defaults = ReportSettings()
+    assert f"; {defaults.tolerance:g} by default" in table["--tolerance"]
+    assert f"; {defaults.rope:g} by default" in table["--rope"]
+
+
+def test_the_options_for_optuna_studies_are_explained_with_their_choices() -> None:
+    table = {names(row[0])[0]: row[1] for row in rows(section("reports.md", "Any Optuna study"), "option")}
+    options = {p.opts[0]: p for p in COMMANDS["report",].params if isinstance(p, click.Option)}
+    assert set(table) == {name for name, p in options.items() if name == "--optuna" or "--optuna:" in str(p.help)}
+    sampler = options["--sampler"].type
+    assert isinstance(sampler, click.Choice)
+    assert set(names(table["--sampler"])) == set(sampler.choices)
+
+
+def test_the_limits_of_cache_and_lists_of_reports_are_those_of_the_code() -> None:
+    assert f"Up to {part_cache._MOST_PARTS:,} files are kept" in " ".join(section("reports.md", "Caching").split())
+    assert f"up to {part_cache._MOST_PARTS:,} |" in section("operating.md", "The cache")
+    assert f"It lists {cli_report._SHOWN} of each kind" in " ".join(section("reports.md", "Compare").split())
+    assert f"every {steps._LINE_SECONDS:g} seconds".replace("5", "five") in " ".join(read("operating.md").split())
+
+
+def test_the_readme_tells_the_size_of_the_demo() -> None:
+    spec = parse_spec((ROOT / "study" / "specs" / "digits.toml").read_text(encoding="utf-8"), source="demo")
+    text = " ".join(read(ROOT / "README.md").split())
+    points = spec.design.points + 1
+    factors = (
+        f"{len(spec.workloads)} workloads x {len(spec.optimizers)} optimizers x {points} trials x {spec.seeds} seeds"
+    )
+    assert f"{factors} = {spec.trial_count * spec.seeds:,} runs" in text
+    assert f"{spec.trial_count}/{spec.trial_count} trials" in text
+    assert f"queued, {spec.trial_count} trials" in read("operating.md")
+
+
+def test_the_numbers_of_measures_are_those_of_the_code() -> None:
+    text = " ".join(read("reports.md").split())
+    said = {heading: " ".join(aspects.values()) for heading, aspects in measures().items()}
+    assert f"for ε = {', '.join(f'{eps:g}' for eps in yardstick.TOLERANCES)} and" in said["Robust volume"]
+    assert f"All intervals are at {intervals.CONFIDENCE:.0%}".replace("95%", "95 %") in text
+    assert f"percentiles of {intervals.RESAMPLES:,} resamples" in text
+    (factor, share), (wider, larger) = local.BOXES
+    assert f"a factor of {factor:g} to each side" in said["Loss round the best"]
+    assert f"and {share:g} of the range on linear ones; {wider:g} and {larger:g}." in said["Loss round the best"]
+    assert local.ALPHA == 1 / 5
+    assert f"max({least_points(0)}, {least_points(100) // 100} per axis)" in said["Surrogate"]
+    assert f"({surrogate.TREES} trees" in said["Surrogate"]
+    assert f"fewer than {FEWEST} points on the axes" in said["Landscape"]
+    assert f"at {profiles.PLACES} even places" in said["Learning-rate sensitivity"]
+    assert f"From {variance.SAMPLES:,} scrambled" in said["Sobol' indices"]
+    assert f"at most {importance.MOST_RANKED} of them" in said["Sobol' indices"]
+    assert f"R² below {importance.LEAST_R2:g}" in said["Sobol' indices"]
+    assert f"fewer than {round((ped_anova.LEAST_TOP - 1) / ped_anova.TOP) + 1} points" in said["PED-ANOVA"]
+    assert f"Beyond {bands.MOST_EXACT:,} points" in said["Expected best of k trials"]
+    assert f"τ from 1 to {target_profiles.R_MAX:g}" in said["Time to a target"]
+    assert f"Posterior ({workload_tests.DRAWS:,} draws)" in said["Signed ranks over workloads"]
+    assert f"reach {dimensionality.ENOUGH:.0%}".replace("%", " %") in said["Effective dimensionality"]
+    assert f"outermost {audit.HIT:g} of the same end" in said["Edges of the ranges"]
+    assert f"outermost {audit.OUTER:g}, beside" in said["Edges of the ranges"]
+    assert f"of {coverage.PLACES:,} Sobol' places" in said["Coverage"]
+    assert f"from {rank_correlation.LEAST_FOR_INTERVAL} points on" in said["Sharpness"]
+    assert f"within {matched_loss.CALIPER:g} decades" in said["Sharpness at equal training loss"]
+    assert f"fewer than {matched_loss.LEAST_PAIRS} pairs" in said["Sharpness at equal training loss"]
+    assert f"within {differences.RELATIVE:g} of the larger one, or {differences.ABSOLUTE:g};".replace("e-0", "e-") in (
+        text.replace("e-0", "e-")
+    )
 
 
 def test_every_termination_is_documented() -> None:
@@ -589,10 +735,41 @@ def test_every_module_is_documented(path: str) -> None:
     assert documented.count(path) == 1
 
 
+def report_imports() -> dict[str, set[str]]:
+    """Module of study/report -> those that it imports, but for annotations only."""
+    found: dict[str, set[str]] = {}
+    for path in REPORT.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        typing_only = {
+            id(below)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for below in ast.walk(node)
+        }
+        imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in typing_only]
+        own = ".".join(path.relative_to(REPORT).with_suffix("").parts)
+        modules = [node.module or "" for node in imported]
+        found[own] = {name.removeprefix("study.report.") for name in modules if name.startswith("study.report.")}
+    return found
+
+
+def test_the_parts_of_a_report_import_what_is_documented_and_no_circle() -> None:
+    heading = "study/report/: from a table of runs to a report"
+    documented = {names(row[0])[0]: set(names(row[1])) for row in rows(section("architecture.md", heading), "part")}
+    imports = report_imports()
+    parts: dict[str, set[str]] = {part: set() for part in documented}
+    for own, others in imports.items():
+        part = own.partition(".")[0]
+        parts.setdefault(part, set()).update({other.partition(".")[0] for other in others} - {part})
+    assert {part: parts[part] for part in documented} == documented
+    graphlib.TopologicalSorter(imports).prepare()  # raises where there is a circle
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_is_named_exists(page: Path) -> None:
+    reported = first_names(section("reports.md", "The folder"), "file")
     named = [name for name in names(prose(read(page))) if re.fullmatch(r"[a-z]+/[\w./-]*\.(py|toml|md|png)", name)]
-    missing = [name for name in named if not (ROOT / name).exists() and "WORKLOAD" not in name]
+    missing = [name for name in named if not (ROOT / name).exists() and name not in reported]
     assert not missing
 
 
@@ -642,8 +819,28 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_every_python_example_runs(code: str) -> None:
+def test_every_python_example_runs(
+    code: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "reports/" in code:  # It reads the report of a study that has run.
+        (tmp_path / "reports").mkdir()
+        (tmp_path / "reports" / "digits").symlink_to(request.getfixturevalue("finished")[1])
+        monkeypatch.chdir(tmp_path)
     run_example(code)
+
+
+def test_the_example_with_a_report_tells_every_share(
+    finished: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "digits").symlink_to(finished[1])
+    monkeypatch.chdir(tmp_path)
+    run_example(python_blocks(section("reports.md", "report.json"))[0])
+    printed = capsys.readouterr().out.splitlines()
+    table = pl.read_csv(finished[1] / "tables" / "robust-volumes.csv").filter(pl.col("headline"))
+    assert len(printed) == table.height > 0
+    for line, row in zip(printed, table.iter_rows(named=True), strict=True):
+        assert f"{row['workload']}, {row['title']}: {row['volume']:.0%}" in line
 
 
 @pytest.mark.parametrize("text", blocks("toml"))

@@ -9,20 +9,18 @@ from typing import Any
 import polars as pl
 
 from study.axis import format_value
-from study.report.robustness import RobustnessTable, Share
-from study.report.trials import summarize_trials
 from study.storage.records import RunRecord, StudyRecord, TrialRecord
 from workers.workloads import WorkloadSourceError
 
 # A table has the same columns and types at any moment of a study, also without rows or while a column is empty.
-_TRIAL_TYPES: dict[str, type[pl.DataType]] = {
+TRIAL_TYPES: dict[str, type[pl.DataType]] = {
     "study": pl.String,
     "workload": pl.String,
     "optimizer": pl.String,
     "trial": pl.Int64,
     "origin": pl.String,
 }
-_RUN_TYPES: dict[str, type[pl.DataType]] = {
+RUN_TYPES: dict[str, type[pl.DataType]] = {
     "seed": pl.Int64,
     "termination": pl.String,
     "reason": pl.String,
@@ -36,10 +34,7 @@ _RUN_TYPES: dict[str, type[pl.DataType]] = {
     "peak_memory": pl.Int64,
     **dict.fromkeys(("worker", "device", "engine"), pl.String),
 }
-_SUMMARY_TYPES: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("seeds", "diverged", "at_chance"), pl.Int64),
-    **dict.fromkeys(("objective_mean", "objective_sd", "test_error_mean", "test_error_sd"), pl.Float64),
-}
+_MEANS = ("objective_mean", "objective_sd", "test_error_mean", "test_error_sd")
 _PLACE_TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("study", "workload", "optimizer"), pl.String),
     **dict.fromkeys(("trial", "seed", "epoch"), pl.Int64),
@@ -48,7 +43,7 @@ _EPOCH_TYPES: dict[str, type[pl.DataType]] = {
     **_PLACE_TYPES,
     **dict.fromkeys(("train_loss", "val_loss", "val_error", "lr", "grad_norm", "seconds"), pl.Float64),
 }
-_CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
+CURVATURE_TYPES: dict[str, type[pl.DataType]] = {
     **_PLACE_TYPES,
     "quantity": pl.String,
     "position": pl.Int64,
@@ -60,9 +55,11 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per run, ended or not; hyperparameters that an optimizer lacks are null."""
     # An axis of epochs is the budget; "epochs" says what was trained of it.
     types = {name: type_ for name, type_ in hyperparameter_types(study).items() if name != "epochs"}
+    axes = _axes(study)
     rows = [
         {
             **_trial_columns(study, run.trial, types),
+            **{f"unit_{axis}": run.trial.unit.get(axis) for axis in axes},
             "seed": run.seed,
             "termination": None if run.termination is None else run.termination.name.lower(),
             "reason": run.reason,
@@ -85,7 +82,16 @@ def runs_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
         }
         for run in runs
     ]
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | _RUN_TYPES)
+    return pl.DataFrame(rows, schema=TRIAL_TYPES | types | _unit_types(axes) | RUN_TYPES)
+
+
+def _axes(study: StudyRecord) -> list[str]:
+    """All axes of the study's optimizers, in the spec's order."""
+    return list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
+
+
+def _unit_types(axes: Iterable[str]) -> dict[str, type[pl.DataType]]:
+    return dict.fromkeys((f"unit_{axis}" for axis in axes), pl.Float64)
 
 
 def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
@@ -98,24 +104,38 @@ def _budget(study: StudyRecord, trial: TrialRecord) -> int | None:
 
 def trials_frame(study: StudyRecord, runs: Iterable[RunRecord]) -> pl.DataFrame:
     """One row per finished trial: its place in the unit cube and its mean and spread over seeds."""
-    types = hyperparameter_types(study)
-    axes = list(dict.fromkeys(axis for optimizer in study.spec.optimizers for axis in optimizer.axes))
-    rows = [
-        {
-            **_trial_columns(study, summary.trial, types),
-            **{f"unit_{axis}": summary.trial.unit.get(axis) for axis in axes},
-            "seeds": summary.seeds,
-            "diverged": summary.diverged,
-            "at_chance": summary.at_chance,
-            "objective_mean": summary.mean,
-            "objective_sd": summary.sd,
-            "test_error_mean": summary.test_error,
-            "test_error_sd": summary.test_sd,
-        }
-        for summary in summarize_trials(runs)
-    ]
-    places = dict.fromkeys((f"unit_{axis}" for axis in axes), pl.Float64)
-    return pl.DataFrame(rows, schema=_TRIAL_TYPES | types | places | _SUMMARY_TYPES)
+    return summarize_runs(runs_frame(study, runs))
+
+
+def summarize_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """The table of trials of a table of runs: those of which every run has a result, and none was pruned.
+
+    Args:
+        runs: One row per run, those of a trial together.
+    """
+    names = runs.columns
+    kept = list(names[: names.index("seed")])
+    if "epochs" in {name.removeprefix("unit_") for name in kept}:
+        kept.insert(kept.index("origin") + 1, "epochs")  # an axis: the budget of the trial
+        runs = runs.with_columns(epochs=pl.col("budget").cast(pl.Float64))
+    diverged = (pl.col("termination") == "diverged").fill_null(value=False)
+    counted = diverged | (pl.col("termination") == "completed").fill_null(value=False)
+    several = pl.len() > 1
+    tested = pl.col("test_error").is_not_null().all()
+    summary = runs.group_by("workload", "optimizer", "trial", maintain_order=True).agg(
+        *(pl.col(name).first() for name in kept if name not in ("workload", "optimizer", "trial")),
+        pl.len().cast(pl.Int64).alias("seeds"),
+        diverged.sum().cast(pl.Int64).alias("diverged"),
+        pl.col("at_chance").fill_null(value=False).sum().cast(pl.Int64).alias("at_chance_runs"),
+        pl.col("objective").mean().alias("objective_mean"),
+        pl.when(several).then(pl.col("objective").std()).alias("objective_sd"),
+        pl.when(tested).then(pl.col("test_error").mean()).alias("test_error_mean"),
+        pl.when(tested & several).then(pl.col("test_error").std()).alias("test_error_sd"),
+        (counted & pl.col("objective").is_not_null()).all().alias("finished"),
+    )
+    return summary.filter("finished").select(
+        *kept, "seeds", "diverged", pl.col("at_chance_runs").alias("at_chance"), *_MEANS
+    )
 
 
 def epochs_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
@@ -138,40 +158,7 @@ def curvature_frame(study: StudyRecord, rows: Iterable[tuple[Any, ...]]) -> pl.D
         for name, value in row[-1].items()
         for position, one in (enumerate(value) if isinstance(value, list) else [(None, value)])
     ]
-    return pl.DataFrame(long, schema=_CURVATURE_TYPES, orient="row")
-
-
-def robustness_frame(table: RobustnessTable) -> pl.DataFrame:
-    """One row per workload and optimizer."""
-    rows = [
-        {
-            "workload": row.workload,
-            "optimizer": row.optimizer,
-            "objective": table.objective,
-            "tolerance": table.tolerance,
-            "trials_planned": row.trials_planned,
-            "trials_finished": row.trials_finished,
-            "trials_failed": row.trials_failed,
-            "seeds": row.seeds,
-            "runs": row.runs,
-            "runs_diverged": row.runs_diverged,
-            "runs_at_chance": row.runs_at_chance,
-            "trials_diverged": row.trials_diverged,
-            "best_trial": row.best.trial.number,
-            "best_mean": row.best.mean,
-            "best_sd": row.best.sd,
-            "best_test_error": row.best.test_error,
-            "best_test_sd": row.best.test_sd,
-            "default_mean": row.default.mean if row.default else None,
-            "default_sd": row.default.sd if row.default else None,
-            "default_test_error": row.default.test_error if row.default else None,
-            "median": row.median,
-            **_share_columns("near_own_best", row.near_own_best),
-            **_share_columns("near_study_best", row.near_study_best),
-        }
-        for row in table.rows
-    ]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(long, schema=CURVATURE_TYPES, orient="row")
 
 
 def hyperparameter_types(study: StudyRecord) -> dict[str, type[pl.DataType]]:
@@ -202,14 +189,4 @@ def _trial_columns(study: StudyRecord, trial: TrialRecord, types: Mapping[str, t
             name: format_value(values[name]) if type_ is pl.String and name in values else values.get(name)
             for name, type_ in types.items()
         },
-    }
-
-
-def _share_columns(name: str, share: Share | None) -> dict[str, Any]:
-    return {
-        f"{name}_count": share.count if share else None,
-        f"{name}_total": share.total if share else None,
-        f"{name}_share": share.value if share else None,
-        f"{name}_low": share.low if share else None,
-        f"{name}_high": share.high if share else None,
     }

@@ -1,6 +1,7 @@
 """The command: every verb as a user runs it."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -67,7 +68,7 @@ def test_options_reach_the_workers_and_the_report(command: Command, tmp_path: Pa
             )
             objectives[options] = {row[:3]: row[3] for row in database.execute(query)}
         text = (folder / "report" / "report.md").read_text()
-        assert "| CProp wrapper (inner = sgd, cdf = normal) | momentum | 0.5 | 0.5 | fixed |" in text
+        assert "| cprop | CProp wrapper (inner = sgd, cdf = normal) | momentum | 0\\.5 | \\- | fixed |" in text
         assert ("| AdaShift (keep_num = 1, reduce = none) |" in text) == (options != "{}")
     usual, variant = objectives.values()
     assert usual.keys() == variant.keys()
@@ -209,11 +210,15 @@ def test_the_default_database_is_a_file_in_the_current_directory(
 
 
 def test_report_takes_a_tolerance(command: Command, finished: tuple[str, Path], tmp_path: Path) -> None:
-    result = command("report", "small", "--db", finished[0], "--out", tmp_path / "r", "--tolerance", "3")
-    assert result.exit_code == 0
-    assert "within 3.0x of own best" in (tmp_path / "r" / "report.md").read_text()
-    for wrong in ("0.5", "nan", "inf"):
-        assert command("report", "small", "--db", finished[0], "--tolerance", wrong).exit_code == 2
+    words = ["report", "small", "--db", finished[0], "--out", tmp_path / "r", "--tolerance"]
+    result = command(*words, "0.3")
+    assert result.exit_code == 0, result.output
+    assert "the headline tolerance 0.3" in (tmp_path / "r" / "report.md").read_text()
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text())["tolerance"] == 0.3
+    for wrong in ("0", "1", "-0.1", "1.5", "nan", "inf"):
+        result = command(*words, wrong)
+        assert result.exit_code == 2
+        assert "Error: Invalid value for '--tolerance'" in result.output
 
 
 @pytest.mark.parametrize(("table", "rows"), [("runs", 20), ("trials", 10), ("epochs", None)])
@@ -226,8 +231,13 @@ def test_export_writes_every_table_in_every_format(
         words = ["export", "small", "--format", kind, "--out", path, "--table", table, "--db", finished[0]]
         result = command(*words)
         assert result.exit_code == 0, result.output
-        reader = {"csv": pl.read_csv, "parquet": pl.read_parquet, "json": pl.read_json}[kind]
-        frames[kind] = reader(path)
+        # Polars' own reader of JSON gives many columns in any order.
+        readers = {
+            "csv": pl.read_csv,
+            "parquet": pl.read_parquet,
+            "json": lambda p: pl.DataFrame(json.loads(p.read_text())),
+        }
+        frames[kind] = readers[kind](path)
     expected = (
         rows
         if rows is not None

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine
 from tests_support import SMALL_SPEC
 
 from study.design import plan_trials
-from study.report.export import curvature_frame, epochs_frame, runs_frame
-from study.report.robustness import count_failed_trials
-from study.report.trials import summarize_trials
+from study.report.export import curvature_frame, epochs_frame, runs_frame, trials_frame
+from study.report.from_database import read_study
+from study.report.observations import observe
 from study.spec import StudySpec
 from study.spec_file import parse_spec
 from study.storage import attempts, endings, studies
@@ -138,6 +138,13 @@ def finish(
     attempts.finish_attempt(connection, study.id, plan, finished, result)
 
 
+def count_failed_trials(engine: Engine) -> int:
+    """As reports count them."""
+    with engine.connect() as connection:
+        observations = observe(*read_study(connection, "small"))
+    return sum(int(cell.failed_N.sum()) for cell in observations.cells)
+
+
 def test_gradient_norms_are_kept_by_epoch_and_infinite_ones_are_null(study: tuple[Engine, StudyRecord]) -> None:
     engine, record = study
     with engine.begin() as connection:
@@ -224,7 +231,7 @@ def test_runs_without_classes_have_no_errors(study: tuple[Engine, StudyRecord]) 
         epochs = list(stream_epochs(connection, record.id))
     assert [row.val_error for row in epochs] == [None] * 4
     assert (runs[0].val_error, runs[0].test_error, runs[0].test_loss) == (None, None, 1.25)
-    assert summarize_trials(runs)[0].test_error is None
+    assert trials_frame(record, runs)["test_error_mean"][0] is None
 
 
 @pytest.mark.parametrize("termination", [Termination.FAILED, Termination.WORKER_LOST, Termination.OUT_OF_MEMORY])
@@ -241,7 +248,7 @@ def test_every_trial_that_ended_without_a_result_counts_as_failed(
         failures = read_failures(connection, record.id, limit=9)
         assert failures.kinds == (FailureKind("digits-logistic", "adai", termination, "last", 1, "first\nlast"),)
     assert (progress.ended, progress.failed, progress.diverged, progress.best_objective) == (4, 4, 0, None)
-    assert count_failed_trials(runs) == 2
+    assert count_failed_trials(engine) == 2
     assert runs[0].reason == "last"
 
 
@@ -273,8 +280,8 @@ def test_a_pruned_trial_has_ended_but_neither_failed_nor_a_value_to_compare(stud
         runs = read_runs(connection, record.id)
         assert read_failures(connection, record.id, limit=9).attempts == 0
     assert (progress.ended, progress.failed, progress.best_objective) == (4, 0, 0.25)
-    assert count_failed_trials(runs) == 0
-    assert [summary.trial.number for summary in summarize_trials(runs)] == [1]
+    assert count_failed_trials(engine) == 0
+    assert trials_frame(record, runs)["trial"].to_list() == [1]
 
 
 def test_a_plan_is_kept_by_workload_and_replaced_by_a_newer_one(study: tuple[Engine, StudyRecord]) -> None:

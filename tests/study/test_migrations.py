@@ -16,11 +16,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from study_reports import write_study_report
 from tests_support import Command, comparable_tables
 
 from study.errors import DatabaseError
 from study.report.export import epochs_frame, runs_frame
-from study.report.render import build_report, write_report
 from study.storage import migrations
 from study.storage.engine import (
     create_database,
@@ -202,8 +202,7 @@ def test_what_an_earlier_version_measured_is_read_reported_and_exported(old: Old
             assert len(list(stream_curvature(connection, study.id))) == (20 if old.curvature else 0)
             assert len(read_plans(connection, study.id)) == old.curvature
             assert [part.ended for part in read_progress(connection, "interrupted")] == [10, 0]
-        report = build_report(engine, "finished", tolerance=1.5)
-        write_report(report, tmp_path / "report")
+        report = write_study_report(engine, "finished", tmp_path / "report")
     assert len(runs) == 20
     objective_of = dict(stored["adai_runs"])
     assert {run.id: run.objective for run in runs} == {run.id: objective_of[run.id] for run in runs}
@@ -218,7 +217,10 @@ def test_what_an_earlier_version_measured_is_read_reported_and_exported(old: Old
     assert epoch_table.height == sum(run_id in run_ids for run_id, _ in stored["adai_epochs"])
     assert epoch_table["grad_norm"].null_count() == (0 if old.curvature else epoch_table.height)
     assert epoch_table["val_loss"].null_count() < epoch_table.height
-    assert [row.best.mean for row in report.robustness.rows] == sorted(row.best.mean for row in report.robustness.rows)
+    for workload in report.info.workloads:
+        rows = report.analysis.robustness.on(workload.name)
+        assert [row.best.mean for row in rows] == sorted(row.best.mean for row in rows)
+    assert report.analysis.endings.runs == 20
     assert (tmp_path / "report" / "tables" / "curvature.csv").exists() == old.curvature
 
 

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 from scipy.stats import wilcoxon
 from sqlalchemy import Engine
+from study_reports import write_study_report
 from study_runs import drive, drive_with_interruptions, make_spec, write_study
 from tests_support import comparable_tables
 
 from study.pruning import bracket_sizes
-from study.report.render import build_report, write_report
 from study.spec import StudySpec
 from study.storage.engine import create_database
 from study.storage.progress import read_progress
@@ -234,8 +234,9 @@ def test_reports_and_progress_count_pruned_trials_as_ended_and_compare_none(
     undisturbed: tuple[StudySpec, str], tmp_path: Path
 ) -> None:
     spec, url = undisturbed
+    folder = tmp_path / "report"
     with create_database(url) as engine:
-        report = build_report(engine, spec.name, tolerance=1.5)
+        report = write_study_report(engine, spec.name, folder)
         with engine.connect() as connection:
             progress = read_progress(connection, spec.name)
         complete = rows(
@@ -244,13 +245,12 @@ def test_reports_and_progress_count_pruned_trials_as_ended_and_compare_none(
             "(SELECT 1 FROM adai_runs r WHERE r.trial_id = t.id AND r.termination = 'PRUNED')",
         )[0][0]
     assert all(part.ended == part.runs for part in progress)
-    adai = next(row for row in report.robustness.rows if row.optimizer == "adai")
+    adai = next(row for row in report.analysis.robustness.rows if row.optimizer == "adai")
     assert adai.trials_finished == complete < adai.trials_planned
-    assert adai.trials_failed == 0
+    assert adai.trials_failed == adai.trials_pending == 0
+    assert adai.trials_pruned == adai.trials_planned - complete
     # What was not stopped says nothing about the space.
-    assert (adai.median, adai.near_own_best, adai.near_study_best) == (None, None, None)
-    assert report.landscapes == []
-    folder = tmp_path / "report"
-    write_report(report, folder)
+    assert (adai.median, adai.volumes, adai.divergence_points) == (None, (), None)
+    assert all(not cell.axes for cell in report.analysis.importances)
     for page in ("report.md", "report.html"):
         assert f"Trials were stopped early by {spec.pruning.kind}" in (folder / page).read_text()

@@ -243,7 +243,8 @@ def test_the_demo_study_is_the_one_that_is_promised() -> None:
     spec = parse_spec(read_shipped_spec("digits"), source="digits")
     assert [optimizer.name for optimizer in spec.optimizers] == ["adai", "adaiw", "sgd", "adam", "adamw", "radam"]
     assert (spec.design.kind, spec.design.points, spec.seeds) == ("sobol", 32, 3)
-    assert spec.trial_count == 6 * 33
+    assert spec.workloads == ["digits-mlp", "digits-logistic"]
+    assert spec.trial_count == 2 * 6 * 33
 
 
 @given(text=st.text(max_size=200))

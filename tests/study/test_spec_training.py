@@ -160,7 +160,9 @@ def test_a_finished_study_is_read_where_its_workload_is_gone(
         # In another process, which has not run the file yet.
         done = subprocess.run([ADAI_STUDY, *arguments, *words], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert "## breast-cancer" in (tmp_path / "again" / "report.md").read_text()
+    text = (tmp_path / "again" / "report.md").read_text()
+    assert "### breast-cancer" in text
+    assert "[](" not in text
     assert (tmp_path / "runs.csv").read_text().count("\n") == 4
 
 

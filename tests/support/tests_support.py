@@ -35,6 +35,30 @@ name = "sgd"
 fixed = { weight_decay = 1e-4 }
 """
 
+#: Axes of the training, a target that some runs reach, and curvature.
+MEASURED_SPEC = """
+name = "measured"
+workloads = ["digits-logistic"]
+seeds = 2
+epochs = 2
+
+[design]
+points = 4
+
+[training]
+target_error = 0.3
+curvature = { examples = 50, slice_points = 3 }
+
+[[optimizers]]
+name = "sgd"
+
+[optimizers.axes]
+lr = { low = 0.01, high = 0.5, scale = "log" }
+epochs = { low = 1, high = 3 }
+batch_size = { low = 16, high = 256, scale = "log" }
+label_smoothing = { low = 0.0, high = 0.2 }
+"""
+
 #: Columns that say when and where, in the tables that hold results.
 _PLACEMENT = {
     "id",

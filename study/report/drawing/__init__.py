@@ -1,0 +1,1 @@
+"""Pictures of measures, from their dataclasses."""

@@ -1,0 +1,1 @@
+"""Studies that this service did not run, read from any Optuna storage without changing it."""

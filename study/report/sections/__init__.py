@@ -1,0 +1,1 @@
+"""How measures are told: from their dataclasses to tables, figures and words."""
