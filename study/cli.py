@@ -96,7 +96,7 @@ def run(settings: Settings, spec: Path, limit_train: int | None, launch: "Callab
     loaded = load_spec(spec)
     if limit_train is not None:
         loaded = limit_train_of(loaded, limit_train)
-    click.echo(f"report: {run_study(loaded, settings, launch(loaded.name))}")
+    _tell_report(loaded.name, run_study(loaded, settings, launch(loaded.name)))
 
 
 @main.command()
@@ -110,7 +110,7 @@ def resume(settings: Settings, name: str, launch: "Callable[[str], LaunchOptions
     """
     from study.launch import resume_study
 
-    click.echo(f"report: {resume_study(name, settings, launch(name))}")
+    _tell_report(name, resume_study(name, settings, launch(name)))
 
 
 @main.command("list")
@@ -325,6 +325,12 @@ def current(settings: Settings) -> None:
 
     url = settings.database_url
     click.echo(f"{shown(url)}: revision {find_revision(url) or 'none'}, this version needs {head_revision()}")
+
+
+def _tell_report(name: str, path: Path | None) -> None:
+    from study.launch import describe_report
+
+    click.echo(describe_report(name, path))
 
 
 def _describe_driver(name: str, claim: str) -> str:

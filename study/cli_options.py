@@ -118,12 +118,18 @@ def launch_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @pool_options
     @report_options
+    @click.option("--no-report", is_flag=True, help="Write no report; `adai-study report NAME` does it later.")
     @functools.wraps(function)
-    def wrapped(settings: Settings, *, pool: PoolOptions, out: Path | None, tolerance: float, **arguments: Any) -> None:
+    def wrapped(
+        settings: Settings, *, pool: PoolOptions, out: Path | None, tolerance: float, no_report: bool, **arguments: Any
+    ) -> None:
+        if no_report and out is not None:
+            raise click.UsageError("--out names the folder of the report, --no-report writes none; leave one out")
+
         def launch(name: str) -> "LaunchOptions":
             from study.launch import LaunchOptions
 
-            return LaunchOptions(pool, out or Path("reports") / name, tolerance)
+            return LaunchOptions(pool, None if no_report else out or Path("reports") / name, tolerance)
 
         function(settings, launch=launch, **arguments)
 

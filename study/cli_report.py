@@ -94,7 +94,7 @@ def report(
         from study.storage.engine import open_database
 
         with open_database(settings.database_url) as engine, make_steps() as steps:
-            path, _ = report_study(engine, name, folder, chosen, cache=cache, steps=steps)
+            path = report_study(engine, name, folder, chosen, cache=cache, steps=steps)
     click.echo(f"report: {path}")
 
 

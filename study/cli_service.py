@@ -36,6 +36,7 @@ def submit(settings: Settings, spec: Path) -> None:
 @click.option("--studies", type=click.IntRange(1, 100), default=4, show_default=True, help="Studies that run at once.")
 @pool_options
 @report_options
+@click.option("--no-reports", is_flag=True, help="Write no reports; `adai-study report NAME` writes one later.")
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on 127.0.0.1:PORT.")
 @click.option(
     "--drain-seconds",
@@ -59,6 +60,7 @@ def serve(
     pool: "PoolOptions",
     out: Path | None,
     tolerance: float,
+    no_reports: bool,
     metrics_port: int | None,
     drain_seconds: float,
     until_idle: bool,
@@ -70,13 +72,15 @@ def serve(
 
     Example: adai-study serve --studies 2 --out reports --metrics-port 9464
     """
+    if no_reports and out is not None:
+        raise click.UsageError("--out names the folder of the reports, --no-reports writes none; leave one out")
     from study.launch import drive_options
     from study.service import ServiceOptions
     from study.serving import serve_database
 
     options = ServiceOptions(
         studies=studies,
-        reports=out or Path("reports"),
+        reports=None if no_reports else out or Path("reports"),
         tolerance=tolerance,
         until_idle=until_idle,
         drive=drive_options(settings, drain_seconds=drain_seconds),

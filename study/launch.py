@@ -24,7 +24,7 @@ from study.report.reporting import report_study
 from study.report.steps import make_steps
 from study.settings import Settings
 from study.spec import StudySpec
-from study.storage.endings import has_failed_trials
+from study.storage.endings import count_failed_trials
 from study.storage.engine import create_database, database_exists, database_file, open_database, shown
 from study.storage.records import StudyRecord, find_study
 from workers.pool import InlinePool, PoolLostError, SharablePool, WorkerPool, WorkerSettings
@@ -37,20 +37,20 @@ class LaunchOptions:
 
     Attributes:
         pool: Which workers train.
-        out: Folder of the report.
+        out: Folder of the report; None writes none.
         tolerance: Of the report: which settings are good, as :class:`study.report.analysis.Settings` says.
     """
 
     pool: PoolOptions
-    out: Path
+    out: Path | None
     tolerance: float
 
 
-def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Path:
+def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Path | None:
     """Run ``spec`` to its end, or what is missing of it, and write its report; failed trials are not tried again.
 
     Returns:
-        The path of the report's HTML page.
+        The path of the report's HTML page; None if no report was asked for.
 
     Raises:
         StudyError: Something is wrong; unless the study had begun, nothing was written.
@@ -75,7 +75,7 @@ def run_study(spec: StudySpec, settings: Settings, options: LaunchOptions) -> Pa
             return _finish(engine, spec.name, options)
 
 
-def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path:
+def resume_study(name: str, settings: Settings, options: LaunchOptions) -> Path | None:
     """Run what is missing of a study, failed trials among it, and write its report; otherwise as run_study.
 
     Raises:
@@ -95,12 +95,17 @@ def drive_options(settings: Settings, **changes: Any) -> DriveOptions:
     )
 
 
-def _run_missing(name: str, settings: Settings, options: LaunchOptions, drive: DriveOptions) -> Path:
+def describe_report(name: str, path: Path | None) -> str:
+    """Where the report of a study is, or how to get one, for people."""
+    return f"report: {path}" if path else f"no report written; write it with: adai-study report {name}"
+
+
+def _run_missing(name: str, settings: Settings, options: LaunchOptions, drive: DriveOptions) -> Path | None:
     with open_database(settings.database_url) as engine:
         with engine.connect() as connection:
             study = find_study(connection, name)
             missing = study.state != "completed" or (
-                drive.retry_failed and study.spec.can_retry_failed and has_failed_trials(connection, study.id)
+                drive.retry_failed and study.spec.can_retry_failed and count_failed_trials(connection, study.id) > 0
             )
         if missing:
             with _start_pool(settings, options) as pool, _failures(name, settings):
@@ -110,6 +115,8 @@ def _run_missing(name: str, settings: Settings, options: LaunchOptions, drive: D
 
 def _check_output(settings: Settings, options: LaunchOptions) -> None:
     """See that the report can be written, and that replacing it later cannot take the database with it."""
+    if options.out is None:
+        return
     check_output(options.out)
     file = database_file(settings.database_url)
     if file is not None and file.resolve().is_relative_to(options.out.resolve()):
@@ -145,29 +152,34 @@ def _drive(engine: Engine, study: StudyRecord, pool: WorkerPool, options: DriveO
         Driver(engine, study, pool, display.show, options=options).run()
 
 
-def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path:
-    """Write the report of a completed study.
+def _finish(engine: Engine, name: str, options: LaunchOptions) -> Path | None:
+    """Write the report of a completed study, if one was asked for.
 
     Raises:
         FailedTrialsError: Some of its trials have no result; the report says so too.
     """
-    chosen = ReportSettings(tolerance=options.tolerance)
-    with make_steps() as steps:
-        path, failed = report_study(engine, name, options.out, chosen, cache=PartCache.of_user(), steps=steps)
+    path = None if options.out is None else _write_report(engine, name, options.out, options.tolerance)
+    with engine.connect() as connection:
+        study = find_study(connection, name)
+        failed = count_failed_trials(connection, study.id)
     if failed:
-        with engine.connect() as connection:
-            can_retry = find_study(connection, name).spec.can_retry_failed
         again = (
             f"once the cause is gone, try them again with: adai-study resume {name}"
-            if can_retry
+            if study.spec.can_retry_failed
             else "later trials depend on how these ended: once the cause is gone, run the spec under another name"
         )
         raise FailedTrialsError(
             f"{failed} trials of study {name!r} failed and have no result; see why with: adai-study status {name}\n"
             f"{again}\n"
-            f"the report of the others: {path}"
+            f"{describe_report(name, path) if path is None else f'the report of the others: {path}'}"
         )
     return path
+
+
+def _write_report(engine: Engine, name: str, folder: Path, tolerance: float) -> Path:
+    chosen = ReportSettings(tolerance=tolerance)
+    with make_steps() as steps:
+        return report_study(engine, name, folder, chosen, cache=PartCache.of_user(), steps=steps)
 
 
 @contextlib.contextmanager

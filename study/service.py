@@ -49,14 +49,14 @@ class ServiceOptions:
 
     Attributes:
         studies: How many studies run at once.
-        reports: Folder of the reports; each study has one of its own in it.
+        reports: Folder of the reports; each study has one of its own in it. None writes none.
         tolerance: Of reports: which settings are good, as :class:`study.report.analysis.Settings` says.
         until_idle: Stop when nothing is queued and nothing runs.
         drive: How each study is driven.
     """
 
     studies: int
-    reports: Path
+    reports: Path | None
     tolerance: float
     until_idle: bool
     drive: DriveOptions
@@ -205,7 +205,8 @@ class Service:
             options = replace(self.options.drive, drain=self._stop, leave_as="queued", retry_failed=True)
             with pool.share(name) as share:
                 Driver(self.engine, study, share, _ignore, options=options, metrics=self.metrics).run()
-            self._write_report(study)
+            if self.options.reports is not None:
+                self._write_report(study, self.options.reports / study.name)
         except (InterruptedStudyError, CancelledStudyError) as error:
             process_log.info("study_stopped", reason=str(error))
         except (PoolLostError, RayUnavailableError) as error:
@@ -228,12 +229,12 @@ class Service:
                 connection.commit()
                 raise
 
-    def _write_report(self, study: StudyRecord) -> None:
+    def _write_report(self, study: StudyRecord, folder: Path) -> None:
         # One at a time: Matplotlib is not made for threads.
         with self._reporting:
             try:
-                folder, chosen = self.options.reports / study.name, ReportSettings(tolerance=self.options.tolerance)
-                path, _ = report_study(
+                chosen = ReportSettings(tolerance=self.options.tolerance)
+                path = report_study(
                     self.engine, study.name, folder, chosen, cache=PartCache.of_user(), steps=QuietSteps()
                 )
             except (StudyError, SQLAlchemyError, OSError) as error:

@@ -36,7 +36,8 @@ def serve_database(
         RayUnavailableError: Ray cannot be used.
     """
     configure_log(log_format)
-    check_output(options.reports / "any")
+    if options.reports is not None:
+        check_output(options.reports / "any")
     metrics = Metrics()
     if metrics_port is not None:
         try:

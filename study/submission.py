@@ -34,7 +34,7 @@ def submit_study(spec: StudySpec, settings: Settings) -> str:
             if row.driver is not None and is_here(row.driver) and not is_alive(row.driver):
                 bury_driver(connection, row)
                 row = find_row(connection, spec.name)
-            failed = spec.can_retry_failed and endings.has_failed_trials(connection, row.id)
+            failed = spec.can_retry_failed and endings.count_failed_trials(connection, row.id) > 0
             if (row.state != "completed" or failed) and queue_study(connection, row.id):
                 return f"{spec.name}: queued again; it was {row.state}{', with failed trials' if failed else ''}"
     return f"{spec.name}: {row.state} already; nothing was done"

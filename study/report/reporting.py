@@ -19,7 +19,7 @@ from study.report.writing import write_report
 
 def report_study(
     engine: Engine, name: str, folder: Path, settings: Settings, *, cache: PartCache, steps: Steps
-) -> tuple[Path, int]:
+) -> Path:
     """Write the report of a study of this service.
 
     Args:
@@ -31,7 +31,7 @@ def report_study(
         steps: Told of every part.
 
     Returns:
-        The path of ``report.html``, and how many trials failed for good.
+        The path of ``report.html``.
 
     Raises:
         UnknownStudyError: There is no such study.
@@ -44,8 +44,7 @@ def report_study(
     observations = observe(*tables)
     if not any(cell.finished_N.any() for cell in observations.cells):
         raise _nothing_to_report(observations.info)
-    path = write_observations(observations, folder, settings, cache=cache, steps=steps)
-    return path, sum(int(cell.failed_N.sum()) for cell in observations.cells)
+    return write_observations(observations, folder, settings, cache=cache, steps=steps)
 
 
 def report_tables(

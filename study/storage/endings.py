@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from study.storage import optuna_rows
 from study.storage.id_lists import among
@@ -131,11 +131,11 @@ def reconcile_study(connection: Connection, study_id: int, pending: Iterable[int
     optuna_rows.release_trials(connection, list(pending))
 
 
-def has_failed_trials(connection: Connection, study_id: int) -> bool:
-    """Whether a study has runs that ended without a result."""
+def count_failed_trials(connection: Connection, study_id: int) -> int:
+    """How many trials of a study have runs that ended without a result."""
     failed = runs.c.termination.in_([termination.name for termination in FAILURES])
-    query = select(runs.c.id).join(trials).where(trials.c.study_id == study_id, failed).limit(1)
-    return connection.execute(query).first() is not None
+    query = select(func.count(trials.c.id.distinct())).join(runs).where(trials.c.study_id == study_id, failed)
+    return int(connection.execute(query).scalar_one())
 
 
 def reopen_failed_trials(connection: Connection, study_id: int) -> int:

@@ -26,7 +26,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "spec.toml").write_text(LONG_SPEC)
     url = f"sqlite:///{folder}/study.db"
-    subprocess.run([ADAI_STUDY, *run_words(folder / "spec.toml", url, folder)], check=True, capture_output=True)
+    subprocess.run([ADAI_STUDY, *run_words(folder / "spec.toml", url)], check=True, capture_output=True)
     with open_database(url) as engine:
         return comparable_tables(engine)
 
@@ -40,7 +40,7 @@ def test_a_clock_that_jumps_by_an_hour_changes_nothing(
     path = tmp_path / "study.db"
     clock = MovingClock(tmp_path)
     patience = {"ADAI_LEASE_SECONDS": "20", "ADAI_HEARTBEAT_SECONDS": "0.5"}
-    words = [ADAI_STUDY, "run", tmp_path / "spec.toml", *pool, "--db", database_url, "--out", tmp_path / "report"]
+    words = [ADAI_STUDY, "run", tmp_path / "spec.toml", *pool, "--db", database_url, "--no-report"]
     study = subprocess.Popen(
         words, env=clock.environment | patience, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -48,16 +48,16 @@ def test_a_clock_that_jumps_by_an_hour_changes_nothing(
         wait_for(lambda: count(path, EPOCHS_OF_ALL_BATCHES) > 10)
         clock.move_to(HOUR)
         # A server that comes now leaves the study where it is, and a second driver is refused.
-        serve = [ADAI_STUDY, "serve", "--until-idle", "--pool", "inline", "--db", database_url, "--out", tmp_path]
+        serve = [ADAI_STUDY, "serve", "--until-idle", "--pool", "inline", "--db", database_url, "--no-reports"]
         subprocess.run(serve, check=True, capture_output=True)
-        refused = command("resume", "small", "--pool", "inline", "--db", database_url, "--out", tmp_path / "second")
+        refused = command("resume", "small", "--pool", "inline", "--db", database_url, "--no-report")
         fails(refused, 1, "study 'small' is being run by process")
         clock.move_to(-HOUR)
         output, errors = study.communicate(timeout=120)
     finally:
         study.kill()
     assert study.returncode == 0, errors
-    assert output == f"report: {tmp_path / 'report' / 'report.html'}\n"
+    assert output == "no report written; write it with: adai-study report small\n"
     with open_database(database_url) as engine:
         assert comparable_tables(engine) == undisturbed
         with engine.connect() as connection:

@@ -172,4 +172,3 @@ def test_a_server_survives_the_loss_of_its_cluster(tmp_path: Path, head: Head) -
         assert len(study.logs("study_started")) == 2
         assert_lost_attempts_are_told(study)
         assert_undisturbed(study)
-        assert (study.folder / "reports" / "faulty" / "report.html").is_file()

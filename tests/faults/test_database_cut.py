@@ -56,13 +56,12 @@ def test_a_study_all_of_whose_commits_are_cut_once_ends_by_itself(
     postgresql_server: PostgresqlServer,
     postgresql_url: str,
     spec_file: Path,
-    tmp_path: Path,
 ) -> None:
     with create_database(postgresql_url):
         pass
     with CuttingProxy(postgresql_server.port, lambda number: cut if number % 2 == 0 else None) as proxy:
         through = postgresql_url.replace(f":{postgresql_server.port}/", f":{proxy.port}/") + "?sslmode=disable"
-        result = command(*run_words(spec_file, through, tmp_path))
+        result = command(*run_words(spec_file, through))
     assert result.exit_code == 0, result.output
     # Of creation, claim, two attempts of two epochs each, and the end, at least.
     assert len(proxy.cuts) >= 10
@@ -87,7 +86,7 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The tables of the longer study when nothing goes wrong."""
     folder = tmp_path_factory.mktemp("longer")
     url = f"sqlite:///{folder}/study.db"
-    words = [ADAI_STUDY, *run_words(write_spec(folder, LONGER_SPEC), url, folder)]
+    words = [ADAI_STUDY, *run_words(write_spec(folder, LONGER_SPEC), url)]
     subprocess.run(words, check=True, capture_output=True)
     return tables_of(url)
 
@@ -131,7 +130,7 @@ def test_a_server_that_is_restarted_in_the_middle_costs_nothing(
     url = own_server.create_database("restarted")
     disturbance = Disturbance(own_server, url, mode, away=2.0)
     disturbance.start()
-    result = command(*run_words(write_spec(tmp_path, LONGER_SPEC), url, tmp_path))
+    result = command(*run_words(write_spec(tmp_path, LONGER_SPEC), url))
     disturbance.join()
     assert result.exit_code == 0, result.output
     assert 3 <= disturbance.epochs_at_stop < EPOCHS
@@ -156,7 +155,7 @@ def test_a_server_that_stays_away_ends_the_command_and_resume_does_the_rest(
     disturbance = Disturbance(own_server, url, "immediate", away=None)
     disturbance.start()
     spec = write_spec(tmp_path, LONGER_SPEC)
-    result = command(*run_words(spec, url, tmp_path))
+    result = command(*run_words(spec, url))
     disturbance.join()
     assert result.exit_code == 1
     message = result.output[result.output.index("Error: ") :]
@@ -169,7 +168,7 @@ def test_a_server_that_stays_away_ends_the_command_and_resume_does_the_rest(
     assert kept > [(0,)]
     # The driver could not say that it ended; being this very process, it seems to live.
     assert look(url, "SELECT state FROM adai_studies") == [("running",)]
-    resumed = command("resume", "small", "--pool", "inline", "--db", url, "--out", tmp_path / "report")
+    resumed = command("resume", "small", "--pool", "inline", "--db", url, "--no-report")
     assert resumed.exit_code == 0, resumed.output
     assert tables_of(url) == longer
     assert look(url, "SELECT DISTINCT state FROM trials") == [("COMPLETE",)]
@@ -195,13 +194,12 @@ def test_a_server_of_studies_outlives_a_restart_of_its_database(
     disturbance = Disturbance(own_server, url, "immediate", away=4.0)
     disturbance.start()
     monkeypatch.setenv("ADAI_DATABASE_RETRY_SECONDS", patience)
-    words = ["serve", "--until-idle", "--pool", "inline", "--db", url, "--out", tmp_path / "reports"]
+    words = ["serve", "--until-idle", "--pool", "inline", "--db", url, "--no-reports"]
     served = subprocess.run([ADAI_STUDY, *words], capture_output=True, text=True)
     disturbance.join()
     assert served.returncode == 0, served.stderr
     assert "Traceback" not in served.stderr
     assert '"event": "database_away"' in served.stderr
-    assert (tmp_path / "reports" / "small" / "report.html").is_file()
     assert tables_of(url) == longer
     assert look(url, "SELECT state, driver FROM adai_studies") == [("completed", None)]
     assert look(url, "SELECT DISTINCT state FROM trials") == [("COMPLETE",)]

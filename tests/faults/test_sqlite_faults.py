@@ -48,7 +48,7 @@ def test_a_full_disk_ends_the_command_and_with_room_the_study_goes_on(
         folder = tmp_path / f"disk-{kilobytes}"
         with small_disk(folder, kilobytes):
             url = f"sqlite:///{folder}/study.db"
-            result = command(*run_words(spec_file, url, tmp_path))
+            result = command(*run_words(spec_file, url))
             if result.exit_code == 0:
                 break
             message = result.output[result.output.index("Error: ") :]
@@ -60,10 +60,10 @@ def test_a_full_disk_ends_the_command_and_with_room_the_study_goes_on(
             remount(folder, "size=8m")
             stages.setdefault(stage, set()).add(count(folder / "study.db", "SELECT COUNT(*) FROM adai_epochs"))
             if stage == "running":
-                again = command("resume", "small", "--pool", "inline", "--db", url, "--out", tmp_path / "report")
+                again = command("resume", "small", "--pool", "inline", "--db", url, "--no-report")
             else:
                 assert count(folder / "study.db", "SELECT COUNT(*) FROM adai_studies") == 0
-                again = command(*run_words(spec_file, url, tmp_path))
+                again = command(*run_words(spec_file, url))
             assert again.exit_code == 0, again.output
             assert_as_undisturbed(url, finished)
     assert stages.keys() == {"tables", "creation", "running"}
@@ -115,7 +115,7 @@ def test_a_lock_that_is_held_for_a_while_costs_nothing_and_readers_read_on(
     reader = threading.Thread(target=read_meanwhile)
     locker.start()
     reader.start()
-    result = command(*run_words(spec_file, database_url, tmp_path))
+    result = command(*run_words(spec_file, database_url))
     locker.join()
     reader.join()
     assert result.exit_code == 0, result.output
@@ -133,14 +133,14 @@ def test_a_lock_that_is_held_too_long_ends_the_command_and_resume_does_the_rest(
     release = threading.Event()
     locker = Locker(tmp_path / "study.db", release=release)
     locker.start()
-    result = command(*run_words(spec_file, database_url, tmp_path))
+    result = command(*run_words(spec_file, database_url))
     release.set()
     locker.join()
     assert result.exit_code == 1
     message = result.output[result.output.index("Error: ") :]
     assert "failed while study 'small' ran: database is locked" in message
     assert "run the rest with: adai-study resume small" in message
-    resumed = command("resume", "small", "--pool", "inline", "--db", database_url, "--out", tmp_path / "report")
+    resumed = command("resume", "small", "--pool", "inline", "--db", database_url, "--no-report")
     assert resumed.exit_code == 0, resumed.output
     assert_as_undisturbed(database_url, finished)
 
@@ -156,7 +156,7 @@ def test_tables_that_were_deleted_behind_the_back_are_named(
         connection.execute("UPDATE adai_runs SET termination = NULL WHERE id = 1")
         connection.execute(f"DROP TABLE {table}")
     connection.close()
-    words = ["resume", "small", "--pool", "inline", "--db", f"sqlite:///{path}", "--out", tmp_path / "report"]
+    words = ["resume", "small", "--pool", "inline", "--db", f"sqlite:///{path}", "--no-report"]
     named = "holds no studies yet" if table == "adai_alembic_version" else f"no such table: {table}"
     fails(command(*words), 1, named)
 
@@ -181,11 +181,11 @@ def test_a_file_or_folder_that_may_not_be_written_is_explained(
         connection.execute("UPDATE adai_studies SET state = 'interrupted'")
         connection.execute("UPDATE adai_runs SET termination = NULL WHERE id = 1")
     connection.close()
-    resume = ["resume", "small", "--pool", "inline", "--db", f"sqlite:///{path}", "--out", tmp_path / "report"]
+    resume = ["resume", "small", "--pool", "inline", "--db", f"sqlite:///{path}", "--no-report"]
     path.chmod(0o444)
     for words, mode in (
         (resume, 0o755),
-        (run_words(spec_file, f"sqlite:///{folder}/new.db", tmp_path), 0o555),
+        (run_words(spec_file, f"sqlite:///{folder}/new.db"), 0o555),
         (["submit", spec_file, "--db", f"sqlite:///{folder}/new.db"], 0o555),
     ):
         folder.chmod(mode)

@@ -17,9 +17,9 @@ from faulty_studies import (
 TO_FIND_THE_FIRST, TO_FIND_ANOTHER = 2, 3
 
 
-def run(study: FaultyStudy) -> tuple[int, str]:
-    """The command ``run`` in this process: exit code and what it said."""
-    words = ("run", str(study.folder / "faulty.toml"), "--pool", "inline", "--out", str(study.folder / "report"))
+def run(study: FaultyStudy, *report: str) -> tuple[int, str]:
+    """The command ``run`` in this process, without a report unless asked for: exit code and what it said."""
+    words = ("run", str(study.folder / "faulty.toml"), "--pool", "inline", *(report or ["--no-report"]))
     result = study.command(*words)
     return result.exit_code, result.output
 
@@ -42,7 +42,7 @@ def test_only_the_trials_for_which_a_workload_raises_fail_and_resume_heals_them(
         assert (
             "failed (8 attempts): RuntimeError: the weights are too large" in study.command("status", "faulty").output
         )
-        still = study.command("resume", "faulty", "--pool", "inline", "--out", str(tmp_path / "report"))
+        still = study.command("resume", "faulty", "--pool", "inline", "--no-report")
         assert still.exit_code == 1
         assert_undisturbed_but_for(study, blamed)
         study.resume()
@@ -65,7 +65,7 @@ def test_a_workload_that_raises_once_is_forgiven(tmp_path: Path) -> None:
 def test_a_workload_that_always_raises_fails_all_until_it_is_mended(tmp_path: Path) -> None:
     with faulty_study(tmp_path) as study:
         study.order("every step", "raise ValueError('not today')")
-        code, output = run(study)
+        code, output = run(study, "--out", str(tmp_path / "report"))
         assert code == 1
         assert "attempts failed, most of them with: ValueError: not today" in output
         assert study.states_of_trials() == {"FAIL": TRIALS}

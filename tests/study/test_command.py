@@ -22,10 +22,10 @@ def test_run_with_ray_and_inline_and_again_gives_the_same_tables(
     tables = []
     for kind in ("ray", "inline"):
         url = f"sqlite:///{tmp_path}/{kind}.db"
-        words = [ADAI_STUDY, "run", spec_file, "--pool", kind, "--db", url, "--out", tmp_path / kind]
+        words = [ADAI_STUDY, "run", spec_file, "--pool", kind, "--db", url, "--no-report"]
         result = subprocess.run(words, capture_output=True, text=True, timeout=200)
         assert result.returncode == 0, result.stderr
-        assert result.stdout == f"report: {tmp_path / kind / 'report.html'}\n"
+        assert result.stdout == "no report written; write it with: adai-study report small\n"
         assert "Traceback" not in result.stderr
         with open_database(url) as engine:
             tables.append(comparable_tables(engine))
@@ -77,9 +77,9 @@ def test_options_reach_the_workers_and_the_report(command: Command, tmp_path: Pa
 
 
 def test_progress_is_line_wise_where_the_output_is_no_terminal(
-    command: Command, spec_file: Path, database_url: str, tmp_path: Path
+    command: Command, spec_file: Path, database_url: str
 ) -> None:
-    result = command(*run_words(spec_file, database_url, tmp_path))
+    result = command(*run_words(spec_file, database_url))
     assert result.exit_code == 0
     lines = result.stderr.splitlines()
     assert all(line.startswith("small ") for line in lines)
@@ -90,8 +90,8 @@ def test_progress_is_line_wise_where_the_output_is_no_terminal(
     assert "\x1b" not in result.stderr
 
 
-def test_progress_is_a_bar_on_a_terminal(spec_file: Path, database_url: str, tmp_path: Path) -> None:
-    words = " ".join(map(str, [ADAI_STUDY, *run_words(spec_file, database_url, tmp_path)]))
+def test_progress_is_a_bar_on_a_terminal(spec_file: Path, database_url: str) -> None:
+    words = " ".join(map(str, [ADAI_STUDY, *run_words(spec_file, database_url)]))
     terminal = ["script", "--quiet", "--return", "--command", f"stty cols 160; {words}", "/dev/null"]
     if shutil.which("script") is None:
         pytest.skip("the program script (Debian's bsdutils) is not installed")
@@ -99,7 +99,7 @@ def test_progress_is_a_bar_on_a_terminal(spec_file: Path, database_url: str, tmp
     assert result.returncode == 0, result.stdout
     assert "━" in result.stdout
     assert "trials/s" in result.stdout
-    assert "report: " in result.stdout
+    assert "no report written; " in result.stdout
 
 
 def test_running_a_finished_study_again_only_writes_its_report(
@@ -113,9 +113,24 @@ def test_running_a_finished_study_again_only_writes_its_report(
     spec_file.write_text(SMALL_SPEC + "\n# a comment\n")
     again = command(*words)
     assert again.exit_code == 0
+    assert again.stdout == f"report: {tmp_path / 'report' / 'report.html'}\n"
     assert (tmp_path / "report" / "report.html").is_file()
     with open_database(database_url) as engine:
         assert comparable_tables(engine) == before
+
+
+def test_a_study_can_be_run_without_a_report(
+    command: Command, spec_file: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (run_words(spec_file, database_url), ["resume", "small", "--no-report", "--db", database_url]):
+        result = command(*words)
+        assert result.exit_code == 0, result.output
+        assert result.stdout == "no report written; write it with: adai-study report small\n"
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("study.db")} == {"small.toml"}
+    both = command(*run_words(spec_file, database_url), "--out", "report")
+    assert both.exit_code == 2
+    assert "--out names the folder of the report, --no-report writes none; leave one out" in both.output
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -123,7 +138,7 @@ def test_ctrl_c_and_kill_end_cleanly_and_resume_does_the_rest(how: signal.Signal
     text = SMALL_SPEC.replace("epochs = 2", "epochs = 60").replace("seeds = 2", "seeds = 12")
     (tmp_path / "long.toml").write_text(text)
     url = f"sqlite:///{tmp_path}/study.db"
-    words = [ADAI_STUDY, "run", "long.toml", "--workers", "2", "--db", url]
+    words = [ADAI_STUDY, "run", "long.toml", "--workers", "2", "--db", url, "--no-report"]
     process = subprocess.Popen(
         words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -142,11 +157,10 @@ def test_ctrl_c_and_kill_end_cleanly_and_resume_does_the_rest(how: signal.Signal
     assert count(tmp_path / "study.db", "SELECT COUNT(*) FROM trials WHERE state = 'RUNNING'") == 0
     status = subprocess.run([ADAI_STUDY, "status", "small", "--db", url], capture_output=True, text=True)
     assert "interrupted" in status.stdout
-    resumed = subprocess.run(
-        [ADAI_STUDY, "resume", "small", "--workers", "2", "--db", url], cwd=tmp_path, capture_output=True, text=True
-    )
+    words = [ADAI_STUDY, "resume", "small", "--workers", "2", "--db", url, "--no-report"]
+    resumed = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout == "report: reports/small/report.html\n"
+    assert resumed.stdout == "no report written; write it with: adai-study report small\n"
     after = finished_runs(tmp_path / "study.db")
     assert len(after) == 120
     assert kept.items() <= after.items()  # what was finished was not run again
@@ -164,10 +178,10 @@ def test_a_second_driver_of_a_study_is_refused_and_disturbs_nothing(command: Com
     text = SMALL_SPEC.replace("epochs = 2", "epochs = 200").replace("seeds = 2", "seeds = 12")
     (tmp_path / "long.toml").write_text(text)
     url = f"sqlite:///{tmp_path}/study.db"
-    words = [ADAI_STUDY, "run", "long.toml", "--pool", "inline", "--db", url]
+    words = [ADAI_STUDY, "run", "long.toml", "--pool", "inline", "--db", url, "--no-report"]
     first = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: count(tmp_path / "study.db", "SELECT COUNT(*) FROM adai_epochs") > 0)
-    second = command("resume", "small", "--pool", "inline", "--db", url, "--out", tmp_path / "second")
+    second = command("resume", "small", "--pool", "inline", "--db", url, "--no-report")
     fails(second, 1, f"study 'small' is being run by process {first.pid} on ", "wait for it, watch it")
     assert "running" in command("list", "--db", url).output
     _, errors = first.communicate(timeout=120)
@@ -278,7 +292,7 @@ def test_init_writes_a_spec_that_runs(command: Command, tmp_path: Path) -> None:
     assert f"adai-study run {path}" in command("init", path).output
     quick = path.read_text().replace("points = 16", "points = 1").replace("epochs = 10", "epochs = 1")
     path.write_text(quick)
-    result = command(*run_words(path, f"sqlite:///{tmp_path}/study.db", tmp_path))
+    result = command(*run_words(path, f"sqlite:///{tmp_path}/study.db"))
     assert result.exit_code == 0, result.output
 
 
@@ -339,7 +353,7 @@ def test_every_command_has_help_with_an_example(words: list[str], command: Comma
     assert "Example: adai-study" in result.output
 
 
-def test_a_study_runs_on_postgresql(command: Command, spec_file: Path, postgresql_url: str, tmp_path: Path) -> None:
-    result = command(*run_words(spec_file, postgresql_url, tmp_path))
+def test_a_study_runs_on_postgresql(command: Command, spec_file: Path, postgresql_url: str) -> None:
+    result = command(*run_words(spec_file, postgresql_url))
     assert result.exit_code == 0, result.output
     assert "20/20" in command("list", "--db", postgresql_url).output

@@ -46,9 +46,9 @@ def test_a_bad_spec_is_refused_and_nothing_is_written(
 
 
 def test_a_name_of_another_study_is_refused_and_that_study_is_left_alone(
-    command: Command, spec_file: Path, database_url: str, tmp_path: Path
+    command: Command, spec_file: Path, database_url: str
 ) -> None:
-    words = run_words(spec_file, database_url, tmp_path)
+    words = run_words(spec_file, database_url)
     command(*words)
     with open_database(database_url) as engine:
         before = comparable_tables(engine)
@@ -187,11 +187,13 @@ def test_failed_trials_fail_the_command_each_time_and_the_report_is_written(
     broken = dataclasses.replace(get_workload("digits-mlp"), name="broken", loss=explode)
     monkeypatch.setitem(workers.workloads.registry._SHIPPED, "broken", broken)
     spec_file.write_text(SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "broken"]'))
-    for _ in range(2):
-        result = command(*run_words(spec_file, database_url, tmp_path))
+    for folder in (tmp_path, None):
+        result = command(*run_words(spec_file, database_url, folder))
         assert result.exit_code == 1
         assert "Error: 10 trials of study 'small' failed and have no result" in result.output
-        assert "no model today" in (tmp_path / "report" / "report.md").read_text()
+        where = "no report written; write it with: " if folder is None else f"the report of the others: {tmp_path}"
+        assert result.output.splitlines()[-1].startswith(where)
+    assert "no model today" in (tmp_path / "report" / "report.md").read_text()
     assert "RuntimeError: no model today" in command("status", "small", "--db", database_url).output
 
 

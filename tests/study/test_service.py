@@ -26,8 +26,10 @@ def write_spec(folder: Path, name: str, **changes: str) -> Path:
     return path
 
 
-def serve(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [ADAI_STUDY, "serve", "--until-idle", "--pool", "inline", "--db", url, "--out", str(folder), *words]
+def serve(url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A server that stops when it is idle; without reports unless asked for."""
+    report = [] if "--out" in words else ["--no-reports"]
+    command = [ADAI_STUDY, "serve", "--until-idle", "--pool", "inline", "--db", url, *report, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
@@ -48,7 +50,7 @@ def test_a_server_runs_queued_studies_side_by_side_and_writes_their_reports(
         result = command("submit", write_spec(tmp_path, name), "--db", any_database_url)
         assert result.output == f"{name}: queued, 10 trials; watch it with: adai-study watch {name}\n"
     assert set(states(any_database_url).values()) == {"queued"}
-    server = serve(any_database_url, tmp_path / "reports", "--studies", "2")
+    server = serve(any_database_url, "--studies", "2", "--out", str(tmp_path / "reports"))
     assert server.returncode == 0, server.stderr
     assert states(any_database_url) == dict.fromkeys(("first", "second", "third"), "completed")
     with open_database(finished[0]) as engine:
@@ -76,7 +78,8 @@ def test_a_study_that_is_there_is_not_written_again(command: Command, database_u
     assert (again.exit_code, again.output) == (0, "once: queued already; nothing was done\n")
     other = write_spec(tmp_path, "once", seeds="3")
     fails(command("submit", other, "--db", database_url), 2, "the name 'once' is already used", "another name")
-    assert serve(database_url, tmp_path / "reports").returncode == 0
+    assert serve(database_url).returncode == 0
+    assert "report_written" not in command("logs", "once", "--db", database_url).output
     result = command("submit", write_spec(tmp_path, "once"), "--db", database_url)
     assert result.output == "once: completed already; nothing was done\n"
 
@@ -87,12 +90,12 @@ def test_a_cancelled_study_is_passed_over_and_may_be_queued_again(
     for name in ("goes", "waits"):
         command("submit", write_spec(tmp_path, name), "--db", database_url)
     assert command("cancel", "goes", "--db", database_url).output == "goes: cancelled\n"
-    assert serve(database_url, tmp_path / "reports").returncode == 0
+    assert serve(database_url).returncode == 0
     assert states(database_url) == {"goes": "cancelled", "waits": "completed"}
     assert command("cancel", "waits", "--db", database_url).output == "waits: completed\n"
     again = command("submit", tmp_path / "goes.toml", "--db", database_url)
     assert again.output == "goes: queued again; it was cancelled\n"
-    assert serve(database_url, tmp_path / "reports").returncode == 0
+    assert serve(database_url).returncode == 0
     assert states(database_url)["goes"] == "completed"
     fails(command("cancel", "nobody", "--db", database_url), 2, "no study is called 'nobody'", "goes, waits")
 
@@ -103,7 +106,7 @@ def test_a_study_that_cannot_run_fails_with_its_reason_and_the_next_one_runs(
     monkeypatch.setenv("ADAI_DATA", str(tmp_path / "nothing"))
     command("submit", write_spec(tmp_path, "no-data", workloads='["imagefolder-mlp"]'), "--db", database_url)
     command("submit", write_spec(tmp_path, "sound"), "--db", database_url)
-    server = serve(database_url, tmp_path / "reports")
+    server = serve(database_url)
     assert server.returncode == 0
     assert "Traceback" not in server.stderr
     assert states(database_url) == {"no-data": "failed", "sound": "completed"}
@@ -121,7 +124,7 @@ def test_a_study_can_be_watched_to_its_end(command: Command, database_url: str, 
         stderr=subprocess.PIPE,
         text=True,
     ) as watcher:
-        assert serve(database_url, tmp_path / "reports").returncode == 0
+        assert serve(database_url).returncode == 0
         out, shown = watcher.communicate(timeout=60)
     assert (watcher.returncode, out) == (0, "seen: completed\n")
     lines = shown.splitlines()
@@ -157,9 +160,7 @@ def test_prometheus_finds_what_a_server_counts(command: Command, database_url: s
     for name in ("long", "next"):
         command("submit", write_spec(tmp_path, name, epochs="30", seeds="40"), "--db", database_url)
     words = ["serve", "--pool", "inline", "--studies", "1", "--metrics-port", str(port), "--db", database_url]
-    with subprocess.Popen(
-        [ADAI_STUDY, *words, "--out", str(tmp_path / "reports")], stderr=subprocess.PIPE, text=True
-    ) as server:
+    with subprocess.Popen([ADAI_STUDY, *words, "--no-reports"], stderr=subprocess.PIPE, text=True) as server:
         path = Path(database_url.removeprefix("sqlite:///"))
         wait_for(lambda: count(path, "SELECT COUNT(*) FROM adai_runs WHERE termination IS NOT NULL") > 0)
         wait_for(lambda: 'adai_runs_total{termination="completed"} 0.0' not in scrape(port))
@@ -196,6 +197,9 @@ def test_a_server_says_what_it_cannot_use(command: Command, database_url: str, t
         fails(command(*words, "--metrics-port", port), 2, f"port {port} of 127.0.0.1 cannot be used", "--metrics-port")
     (tmp_path / "file").write_text("mine")
     fails(command(*words[:-1], tmp_path / "file"), 2, "name")
+    both = command(*words, "--no-reports")
+    assert both.exit_code == 2
+    assert "--out names the folder of the reports, --no-reports writes none; leave one out" in both.output
 
 
 def test_a_wrong_environment_is_named(command: Command, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def test_a_finished_study_is_read_where_its_workload_is_gone(
     text = BASE.format(training="", top='workload_files = ["mine.py"]\nepochs = 1\nseeds = 1', optimizer="")
     (tmp_path / "s.toml").write_text(text.replace("digits-logistic", "breast-cancer"))
     words = ("--db", database_url)
-    ran = command("run", tmp_path / "s.toml", "--pool", "inline", *words, "--out", tmp_path / "r")
+    ran = command("run", tmp_path / "s.toml", "--pool", "inline", *words, "--no-report")
     assert ran.exit_code == 0, ran.output
     flag.unlink()
     for arguments in (

@@ -138,8 +138,9 @@ class FaultyStudy:
     def start(
         self, verb: str, *options: str, prefix: tuple[str, ...] = (), **environment: str
     ) -> "subprocess.Popen[bytes]":
-        """Start the command; it writes to files."""
-        words = [*prefix, ADAI_STUDY, verb, *self._subject(verb), *options, "--db", self.url]
+        """Start the command, without a report; what it says goes to files."""
+        no_report = {"run": ["--no-report"], "resume": ["--no-report"], "serve": ["--no-reports"]}.get(verb, [])
+        words = [*prefix, ADAI_STUDY, verb, *self._subject(verb), *no_report, *options, "--db", self.url]
         number = len(self.processes)
         with (self.folder / f"{number}.out").open("wb") as out, (self.folder / f"{number}.err").open("wb") as err:
             process = subprocess.Popen(
@@ -167,7 +168,7 @@ class FaultyStudy:
     def resume(self) -> None:
         """Run the rest in this process, without further faults."""
         self.revoke()
-        result = self.command("resume", self.name, "--pool", "inline", "--out", str(self.folder / "report"))
+        result = self.command("resume", self.name, "--pool", "inline", "--no-report")
         assert result.exit_code == 0, result.output
 
     def query(self, query: str) -> list[tuple[Any, ...]]:

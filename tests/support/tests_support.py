@@ -140,8 +140,10 @@ def fails(result: Result, code: int, *words: str) -> None:
         assert word in result.output, result.output
 
 
-def run_words(spec: Path, url: str, folder: Path) -> list[str | Path]:
-    return ["run", spec, "--pool", "inline", "--db", url, "--out", folder / "report"]
+def run_words(spec: Path, url: str, folder: Path | None = None) -> list[str | Path]:
+    """The words that run a study in one process; its report goes to ``folder``, or is not written."""
+    report: list[str | Path] = ["--no-report"] if folder is None else ["--out", folder / "report"]
+    return ["run", spec, "--pool", "inline", "--db", url, *report]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
