@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-reports test-faults check bench docs clean
+.PHONY: help install demo test test-reports test-dashboards test-faults check bench docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,11 +23,14 @@ demo: $(INSTALLED) ## Run the shipped digits study from the start and write its 
 	rm -rf demo && mkdir demo
 	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
 
-test: check ## Run all checks, and all tests but those of whole reports and of long faults
-	$(BIN)/pytest -m "not faults and not reports"
+test: check ## Run all checks, and all tests but those that the next three targets run
+	$(BIN)/pytest -m "not faults and not reports and not dashboards"
 
 test-reports: $(INSTALLED) ## Run the tests that make, change and verify whole reports (a few minutes)
 	$(BIN)/pytest -m reports
+
+test-dashboards: $(INSTALLED) ## Run the tests that use the dashboard in Chromium and attack its API (some minutes)
+	$(BIN)/pytest -m dashboards
 
 test-faults: $(INSTALLED) ## Run the tests that kill clusters, servers and drivers (about ten minutes)
 	$(BIN)/pytest -m faults
@@ -45,6 +48,7 @@ bench: $(INSTALLED) ## Measure engines, whole studies, database and driver besid
 	$(BIN)/python benchmarks/driver_overhead.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/dashboard.py
 
 docs: $(INSTALLED) ## Write the generated part of docs/ anew and check all of it
 	$(BIN)/python docs/generate.py

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from study import cli_report, cli_service
+from study import cli_accounts, cli_report, cli_service
+from study.cli_dashboard import DashboardWords, dashboard_options
 from study.cli_options import common_options, launch_options
 from study.errors import OutputError
 from study.provenance import installed_version
@@ -247,20 +248,23 @@ def init(file: Path, debug: bool) -> None:
 
 
 @main.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port on 127.0.0.1.")
 @common_options
-def dashboard(settings: Settings, port: int) -> None:
-    """Serve Optuna Dashboard for this database on 127.0.0.1, read-only, until Ctrl-C.
+@dashboard_options
+def dashboard(settings: Settings, words: DashboardWords) -> None:
+    """Serve the dashboard and Optuna Dashboard for this database, with a sign-in, until Ctrl-C.
+
+    Without a secret it is for this machine only. Without users it prints a link that signs in once.
 
     Example: adai-study dashboard --port 8080
     """
     # Imports run adai <- workers <- study <- dashboards; this command is the one exception.
-    from dashboards.app import serve
-    from study.storage.engine import open_database
+    from dashboards.serving import make_secret, serve_database
 
-    with open_database(settings.database_url):
-        pass  # reached and of this version
-    serve(settings.database_url, port)
+    if words.make_secret is None:
+        serve_database(settings, words)
+    else:
+        make_secret(words.make_secret)
+        click.echo(f"{words.make_secret} written; now: adai-study dashboard --secret-file {words.make_secret}")
 
 
 @main.command()
@@ -289,16 +293,21 @@ for verb in (
     cli_service.cancel,
     cli_service.watch,
     cli_service.logs,
+    cli_accounts.users,
+    cli_accounts.tokens,
 ):
     main.add_command(verb)
 
 
 @main.group()
 def db() -> None:
-    """Look at and upgrade the database's tables.
+    """Look at and upgrade the database's tables, and who may use them.
 
     Example: adai-study db current
     """
+
+
+db.add_command(cli_accounts.grant)
 
 
 @db.command()

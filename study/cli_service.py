@@ -27,9 +27,12 @@ def submit(settings: Settings, spec: Path) -> None:
     Example: adai-study submit study/specs/digits.toml
     """
     from study.spec_file import load_spec
+    from study.storage.engine import create_database
     from study.submission import submit_study
 
-    click.echo(submit_study(load_spec(spec), settings))
+    loaded = load_spec(spec)
+    with create_database(settings.database_url) as engine:
+        click.echo(submit_study(engine, loaded, retry_seconds=settings.database_retry_seconds))
 
 
 @click.command()
@@ -45,7 +48,7 @@ def submit(settings: Settings, spec: Path) -> None:
     show_default=True,
     help="After SIGTERM or Ctrl-C, batches that train may go on for so long.",
 )
-@click.option("--until-idle", is_flag=True, help="Stop when no study is queued or runs.")
+@click.option("--until-idle", is_flag=True, help="Stop when no study is queued, asked for or runs.")
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "json", "text"]),
@@ -96,9 +99,11 @@ def cancel(settings: Settings, name: str) -> None:
 
     Example: adai-study cancel digits
     """
+    from study.storage.engine import open_database
     from study.submission import cancel_study
 
-    click.echo(cancel_study(name, settings))
+    with open_database(settings.database_url) as engine:
+        click.echo(cancel_study(engine, name))
 
 
 @click.command()

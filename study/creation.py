@@ -26,7 +26,7 @@ from workers.preparation import prepare_workload
 from workers.workloads.corruption import DataOptions
 
 #: Of a study: their keys and states are held in memory by its driver.
-_MOST_RUNS = 2_000_000
+MOST_RUNS = 2_000_000
 
 
 def check_name(engine: Engine, spec: StudySpec) -> bool:
@@ -36,10 +36,11 @@ def check_name(engine: Engine, spec: StudySpec) -> bool:
         SpecError: It has another one of that name.
     """
     with engine.connect() as connection:
-        return _is_known(connection, spec)
+        return is_known(connection, spec)
 
 
-def _is_known(connection: Connection, spec: StudySpec) -> bool:
+def is_known(connection: Connection, spec: StudySpec) -> bool:
+    """As :func:`check_name`, in a transaction."""
     known = find_spec_hash(connection, spec.name)
     if known is not None and known != spec.hash:
         raise SpecError(
@@ -139,7 +140,7 @@ def create_study(
 
     def write(connection: Connection) -> StudyRecord:
         # Also of an earlier try, whose commit was done although its answer was lost.
-        if not _is_known(connection, spec):
+        if not is_known(connection, spec):
             study_id = studies.create_study(connection, spec, trials, environment, queued=queued)
             studies.store_plans(connection, study_id, plans or {}, device=device)
         return find_study(connection, spec.name)
@@ -155,8 +156,8 @@ def create_study(
 def plan_first_trials(spec: StudySpec) -> list[PlannedTrial]:
     """All trials of a study; of an adaptive design, those of its first round."""
     runs = spec.trial_count * spec.seeds
-    if runs > _MOST_RUNS:
-        raise SpecError(f"the study has {runs:,} runs, and {_MOST_RUNS:,} are the most; use fewer points or seeds")
+    if runs > MOST_RUNS:
+        raise SpecError(f"the study has {runs:,} runs, and {MOST_RUNS:,} are the most; use fewer points or seeds")
     if not spec.design.is_adaptive:
         return plan_trials(spec)
     return [

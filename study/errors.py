@@ -16,6 +16,8 @@
         └── OutputError     the output cannot be written there
 """
 
+from collections.abc import Sequence
+
 
 class StudyError(Exception):
     """Something failed; the message says what, where, and what to do next."""
@@ -56,7 +58,15 @@ class RequestError(StudyError):
 
 
 class SpecError(RequestError):
-    """A study spec cannot be used."""
+    """A study spec cannot be used.
+
+    Attributes:
+        problems: Each mistake, where there may be several; else the message itself.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class DatabaseUrlError(RequestError):

@@ -1,6 +1,7 @@
 """Where the trials of one optimizer lie: its default setting, and the points of the design."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,30 @@ def count_settings(optimizer: OptimizerSpec, design: DesignSpec, study_seed: int
     return design.points
 
 
+def most_settings(optimizer: OptimizerSpec, design: DesignSpec) -> int:
+    """How many points :func:`count_settings` gives at most, without making one; exact without conditions."""
+    if design.kind == "grid":
+        return grid_size(optimizer, design.levels or 0)
+    if design.kind == "one_at_a_time":
+        return sum(len(spread_values(axis, design.levels or 0)) for axis in optimizer.axes.values())
+    if design.kind == "brute_force":
+        return min(design.points, math.prod(len(_all_values(axis)) for axis in optimizer.axes.values()))
+    return design.points
+
+
+def tried_settings(optimizer: OptimizerSpec, design: DesignSpec) -> int:
+    """How many points have to be looked at, in the worst case, to know how many there are; 0 where that is plain."""
+    if design.kind == "brute_force":
+        return math.prod(len(_all_values(axis)) for axis in optimizer.axes.values())
+    if design.kind == "one_at_a_time" or (
+        design.kind == "grid" and (optimizer.constraints or optimizer.is_conditional)
+    ):
+        return most_settings(optimizer, design)
+    if not optimizer.constraints or design.kind == "grid" or design.is_adaptive:
+        return 0
+    return design.points if design.kind == "latin_hypercube" else _most_tried(design)
+
+
 def grid_size(optimizer: OptimizerSpec, levels: int) -> int:
     """Cells of the full grid, before any are left out."""
     size = 1
@@ -91,7 +116,7 @@ def _first_allowed(
     optimizer: OptimizerSpec, design: DesignSpec, study_seed: int, training: TrainingDefaults
 ) -> list[Setting]:
     """The first points of a sequence that meet the constraints."""
-    limit = min(max(_TRIED_PER_POINT * design.points, _FEWEST_TRIED), _MOST_TRIED)
+    limit = _most_tried(design)
     allowed: list[Setting] = []
     done, tried = 0, design.points
     while True:
@@ -107,6 +132,10 @@ def _first_allowed(
         # As many as should do by the share that was met, and a few more.
         enough = int(1.1 * tried * design.points / max(len(allowed), 1)) + 64
         done, tried = tried, min(max(enough, tried + 64), limit)
+
+
+def _most_tried(design: DesignSpec) -> int:
+    return min(max(_TRIED_PER_POINT * design.points, _FEWEST_TRIED), _MOST_TRIED)
 
 
 def _from_cube(

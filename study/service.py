@@ -23,6 +23,7 @@ from study.report.analysis import Settings as ReportSettings
 from study.report.part_cache import PartCache
 from study.report.reporting import report_study
 from study.report.steps import QuietSteps
+from study.request_handling import Presence, RequestHandler
 from study.storage.claims import (
     TAKEOVER_SECONDS,
     bury_driver,
@@ -51,7 +52,7 @@ class ServiceOptions:
         studies: How many studies run at once.
         reports: Folder of the reports; each study has one of its own in it. None writes none.
         tolerance: Of reports: which settings are good, as :class:`study.report.analysis.Settings` says.
-        until_idle: Stop when nothing is queued and nothing runs.
+        until_idle: Stop when nothing is queued, asked for or running.
         drive: How each study is driven.
     """
 
@@ -72,7 +73,7 @@ class _Sighting:
 
 @dataclass(slots=True)
 class Service:
-    """Drives the studies of one database until it is told to stop.
+    """Drives the studies of one database, and handles what is asked of them, until it is told to stop.
 
     Args:
         engine: The database.
@@ -90,6 +91,7 @@ class Service:
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
     _sightings: dict[int, _Sighting] = field(default_factory=dict)
     _reporting: threading.Lock = field(default_factory=threading.Lock)
+    _workers: int = 0
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT, or, if asked for, until nothing is left to do.
@@ -97,7 +99,7 @@ class Service:
         Raises:
             RayUnavailableError: The first start of the workers failed.
         """
-        with _calling(self.stop) as listen:
+        with _calling(self.stop) as listen, self._handle_requests() as handler:
             first = True
             while not self._told:
                 try:
@@ -106,14 +108,25 @@ class Service:
                         listen()
                         first = False
                         self.metrics.workers.set(inner.slots)
-                        self._serve(pool)
+                        self._workers = inner.slots
+                        self._serve(pool, handler)
                 except (PoolLostError, RayUnavailableError) as error:
+                    self._workers = 0
                     if first:
                         raise
                     process_log.error(
                         "workers_lost", error=str(error), next=f"another try in {_POOL_PAUSE_SECONDS:g} s"
                     )
                     self._pause(_POOL_PAUSE_SECONDS)
+
+    def _handle_requests(self) -> RequestHandler:
+        return RequestHandler(
+            self.engine,
+            self.options.reports,
+            tolerance=self.options.tolerance,
+            retry_seconds=self.options.drive.database_retry_seconds,
+            presence=lambda: Presence(self._workers, len(self._threads)),
+        )
 
     def stop(self) -> None:
         """Start nothing more; what has started may end within the time that draining may take.
@@ -130,13 +143,13 @@ class Service:
         if self._told:
             self._stop.set()
 
-    def _serve(self, pool: FairPool) -> None:
+    def _serve(self, pool: FairPool, handler: RequestHandler) -> None:
         """Start and reap studies until there is a reason not to."""
         try:
             while not self._told:
                 pool.check_lives()
-                queued = self._look(pool)
-                if self.options.until_idle and not self._threads and queued == 0:
+                waiting = self._look(pool, handler)
+                if self.options.until_idle and not self._threads and waiting == 0:
                     self.stop()
                 self._pause(_POLL_SECONDS)
         finally:
@@ -148,9 +161,9 @@ class Service:
             self._threads.clear()
             self.metrics.studies_running.set(0)
 
-    def _look(self, pool: FairPool) -> int | None:
-        """One look at queue and database; returns how many studies wait, None while the database is away."""
-        queued = None
+    def _look(self, pool: FairPool, handler: RequestHandler) -> int | None:
+        """One look at queue and database; returns how many studies and requests wait, None while it is away."""
+        waiting = None
         self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
         try:
             self._bury_the_dead()
@@ -158,14 +171,17 @@ class Service:
                 thread = threading.Thread(target=self._drive, args=(*taken, pool), name=taken[0], daemon=True)
                 self._threads[taken[0]] = thread
                 thread.start()
+            # In this order: what is asked for ends in the queue.
+            asked = handler.count_open()
             queued = self._count_queued()
+            waiting = asked + queued
             self.metrics.queue_length.set(queued)
         except SQLAlchemyError as error:
             # Drivers on other machines cannot have given signs of life either.
             self._sightings.clear()
             process_log.warning("database_away", error=str(getattr(error, "orig", None) or error))
         self.metrics.studies_running.set(len(self._threads))
-        return queued
+        return waiting
 
     def _take(self) -> tuple[str, int] | None:
         """Name and id of the study that has waited longest, from now on this process's."""

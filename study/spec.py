@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Self
 
@@ -248,6 +249,6 @@ def _hashed_axis(axis: Mapping[str, object]) -> dict[str, object]:
 
 
 def _check_unique(kind: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{kind} {name!r} is listed {names.count(name)} times; list it once")
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{kind} {name!r} is listed {times} times; list it once")

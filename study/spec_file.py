@@ -47,11 +47,7 @@ def parse_spec(text: str, *, source: str, folder: Path = Path()) -> StudySpec:
     Raises:
         SpecError: As for :func:`load_spec`.
     """
-    try:
-        content = tomllib.loads(text)
-    # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: is not valid TOML: {error}") from error
+    content = read_toml(text, source=source)
     files = content.get("workload_files", [])
     if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
         raise SpecError(
@@ -60,7 +56,20 @@ def parse_spec(text: str, *, source: str, folder: Path = Path()) -> StudySpec:
         )
     if "workload_files" in content:
         content["workload_files"] = {name: _read_workload_file(folder, name, source) for name in files}
-    return _validate(content, source=source)
+    return parse_spec_content(content, source=source)
+
+
+def read_toml(text: str, *, source: str) -> dict[str, Any]:
+    """What a TOML text says.
+
+    Raises:
+        SpecError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    # Beside TOMLDecodeError, a ValueError: Python refuses integers of thousands of digits, and deep nesting.
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{source}: is not valid TOML: {error}") from error
 
 
 def _read_workload_file(folder: Path, name: Any, source: str) -> str:
@@ -73,12 +82,22 @@ def _read_workload_file(folder: Path, name: Any, source: str) -> str:
         ) from error
 
 
-def _validate(content: dict[str, Any], *, source: str) -> StudySpec:
+def parse_spec_content(content: dict[str, Any], *, source: str) -> StudySpec:
+    """Validate a study spec that was read, whose workload files are there as texts.
+
+    Args:
+        content: As from TOML or JSON.
+        source: Names it in messages.
+
+    Raises:
+        SpecError: It does not describe a study; lists every mistake.
+    """
     try:
         return StudySpec.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {_describe(problem)}" for problem in error.errors())
-        raise SpecError(f"{source}: is not a study spec:\n{problems}") from error
+        problems = [_describe(problem) for problem in error.errors()]
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise SpecError(f"{source}: is not a study spec:\n{lines}", problems) from error
 
 
 def limit_train_of(spec: StudySpec, examples: int) -> StudySpec:
@@ -92,7 +111,7 @@ def limit_train_of(spec: StudySpec, examples: int) -> StudySpec:
         raise SpecError(f"--limit-train: limit_train is an axis of {', '.join(varied)}; leave one of the two out")
     content = spec.model_dump(mode="json")
     content["training"]["limit_train"] = examples
-    return _validate(content, source="--limit-train")
+    return parse_spec_content(content, source="--limit-train")
 
 
 def _describe(problem: Any) -> str:
@@ -110,14 +129,22 @@ def _describe(problem: Any) -> str:
         return f"{location}: unknown key; {hint}allowed: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{location}: is missing"
-    given = repr(problem["input"])
-    given = given if len(given) <= _SHOWN_CHARACTERS else given[:_SHOWN_CHARACTERS] + "..."
+    given = _show(problem["input"])
     if problem["type"] in ("model_type", "dict_type"):
         return f"{location}: must be a table with keys, not {given}; `adai-study init FILE` shows the form"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] != "value_error" and not isinstance(problem["input"], dict | list):
         message += f", not {given}"
     return f"{location}: {message}" if location else message
+
+
+def _show(value: Any) -> str:
+    try:
+        text = repr(value)
+    # Hexadecimal numbers of thousands of digits, and tables deep inside each other, are read but not written.
+    except (ValueError, RecursionError):
+        return f"a value that is too {'large' if isinstance(value, int) else 'deep'} to be shown"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:

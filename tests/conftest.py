@@ -3,14 +3,18 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from postgresql_server import PostgresqlServer, find_binaries
-from tests_support import MEASURED_SPEC, SMALL_SPEC, Command, run_words
+from tests_support import EXPLORED_SPEC, MEASURED_SPEC, SMALL_SPEC, Command, run_words
 
 from study.cli import main
+
+if TYPE_CHECKING:
+    from browser import Chromium
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,6 +89,21 @@ def two_workloads(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """(database URL, report folder) of the small study on two workloads; only to be read."""
     spec = SMALL_SPEC.replace('["digits-logistic"]', '["digits-logistic", "digits-mlp"]').replace('"small"', '"two"')
     return run_to_its_end(spec.replace("epochs = 2", "epochs = 1"), tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(database URL, report folder) of a study with maps of landscapes; only to be read."""
+    return run_to_its_end(EXPLORED_SPEC, tmp_path_factory.mktemp("explored"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chromium"]:
+    """Chromium, for the tests of one module: while it runs, nothing else in this thread can run an event loop."""
+    from browser import chromium
+
+    with chromium(tmp_path_factory.mktemp("pictures")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner
+from doc_pages import DOCS, EXAMPLES, FENCE, PAGES, ROOT, blocks, first_names, names, prose, read, rows, section
 from pydantic_core import PydanticUndefined
 
 import adai
@@ -61,66 +62,10 @@ from workers.random import Purpose
 from workers.workloads import CrossEntropy, Dataset, MissingDataError, Split, Workload, get_workload, list_workloads
 from workers.workloads.registry import ENTRY_POINT_GROUP
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-EXAMPLES = DOCS / "examples"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 PACKAGES = ("adai", "workers", "study", "dashboards")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def read(page: str | Path) -> str:
-    return (DOCS / page).read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[Any]:
-    """Every fenced block of a language in every page, as test parameters."""
-    return [
-        pytest.param(match[2], id=f"{page.name}-{number}")
-        for page in PAGES
-        for number, match in enumerate(_FENCE.finditer(read(page)))
-        if match[1] == language
-    ]
-
-
-def prose(text: str) -> str:
-    """A page without its fenced blocks."""
-    return _FENCE.sub("", text)
-
-
-def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next of its level or above."""
-    text = read(page)
-    start = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE)
-    assert start, f"docs/{page} has no heading {heading!r}"
-    rest = text[start.end() :]
-    end = re.search(rf"^#{{1,{len(start[1])}}} ", rest, re.MULTILINE)
-    return rest[: end.start()] if end else rest
-
-
-def rows(text: str, head: str | None = None) -> list[list[str]]:
-    """The cells of every table row of a text, without heads; only of tables whose first head is ``head``, if given."""
-    found = []
-    for table in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
-        heads, rule, *body = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
-        assert all(re.fullmatch(r":?-+:?", cell) for cell in rule), table
-        assert all(len(row) == len(heads) for row in body), table
-        if head in (None, heads[0]):
-            found += body
-    return found
-
-
-def names(cell: str) -> list[str]:
-    """What stands in backticks in a cell."""
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def first_names(text: str, head: str | None = None) -> list[str]:
-    """What stands in backticks in the first cell of each row of :func:`rows`."""
-    return [name for row in rows(text, head) for name in names(row[0])]
 
 
 def walk(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -159,7 +104,7 @@ def command_lines() -> list[Any]:
     found: list[Any] = []
     for page in PAGES:
         text = read(page)
-        pieces = [line for match in _FENCE.finditer(text) for line in match[2].splitlines()]
+        pieces = [line for match in FENCE.finditer(text) for line in match[2].splitlines()]
         pieces += re.findall(r"`([^`\n]+)`", prose(text))
         for piece in pieces:
             match = re.search(r"(?:^|\s|/)adai-study(?: (.+)|$)", piece)
@@ -452,7 +397,7 @@ def test_every_class_is_documented_with_its_rule_and_options() -> None:
 
 
 def python_blocks(text: str) -> list[str]:
-    return [match[2] for match in _FENCE.finditer(text) if match[1] == "python"]
+    return [match[2] for match in FENCE.finditer(text) if match[1] == "python"]
 
 
 def run_example(code: str) -> dict[str, Any]:
@@ -857,7 +802,7 @@ def test_the_number_of_runs_of_the_example_is_right() -> None:
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     text = read(page)
-    lines = [line for match in _FENCE.finditer(text) for line in match[2].splitlines()]
+    lines = [line for match in FENCE.finditer(text) for line in match[2].splitlines()]
     named = {match[1] for line in [*lines, *names(prose(text))] if (match := re.match(r"(?:\$ )?make ([a-z]+)", line))}
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert named <= targets

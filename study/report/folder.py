@@ -1,9 +1,12 @@
 """The folder of a report: replaced whole or not at all, and only if it holds nothing else."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,16 @@ def check_output(folder: Path) -> None:
     try:
         if Path.cwd().is_relative_to(folder.resolve()):
             raise OutputError(f"{folder} is or holds the current directory; name a folder of its own with --out")
-        foreign = _foreign_files(folder)
+        parent = folder.resolve().parent
+        while not parent.exists():
+            parent = parent.parent
+        with _alone_in(parent):
+            foreign = _foreign_files(folder)
         if foreign:
             raise OutputError(
                 f"{folder} holds what is not part of a report of this program, such as {foreign[0]}; "
                 "name another folder with --out"
             )
-        parent = folder.absolute().parent
-        while not parent.exists():
-            parent = parent.parent
         with tempfile.TemporaryDirectory(dir=parent, prefix=".adai-study-"):
             pass
     except OSError as error:
@@ -64,7 +68,27 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _exchange(new: Path, target: Path, old: Path) -> None:
-    """Move what is at ``target`` away and ``new`` there; what was there comes back if that is interrupted."""
+    """Move what is at ``target`` away and ``new`` there; what was there comes back if that is interrupted.
+
+    Of several processes that write one report, the last one's is there in the end.
+    """
+    with _alone_in(target.parent):
+        _move(new, target, old)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other process moves reports in this folder meanwhile, where the file system has locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _move(new: Path, target: Path, old: Path) -> None:
     if not target.exists():
         new.replace(target)
         return
@@ -89,10 +113,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         OutputError: There is none, or it is not one of ours.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = (folder / MANIFEST).read_bytes()
+    except OSError:
+        content = b""
+    return parse_manifest(content, folder)
+
+
+def parse_manifest(content: bytes, folder: Path) -> dict[str, Any]:
+    """What the manifest of the report in ``folder`` says.
+
+    Raises:
+        OutputError: It is not one of ours.
+    """
+    try:
+        manifest = json.loads(content)
         if manifest["kind"] == MARKER and isinstance(manifest["files"], dict):
             return dict(manifest)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise OutputError(
         f"{folder} is not a report of this program: it has no {MANIFEST} of one; name a folder that "

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from study.errors import FailedTrialsError, StudyError
 from study.provenance import describe_environment
+from study.publication import publish_report
 from study.report.analysis import Settings
 from study.report.folder import check_output
 from study.report.from_database import read_study
@@ -20,7 +21,7 @@ from study.report.writing import write_report
 def report_study(
     engine: Engine, name: str, folder: Path, settings: Settings, *, cache: PartCache, steps: Steps
 ) -> Path:
-    """Write the report of a study of this service.
+    """Write the report of a study of this service, and publish it into Optuna's study pages.
 
     Args:
         engine: The database.
@@ -44,7 +45,10 @@ def report_study(
     observations = observe(*tables)
     if not any(cell.finished_N.any() for cell in observations.cells):
         raise _nothing_to_report(observations.info)
-    return write_observations(observations, folder, settings, cache=cache, steps=steps)
+    report = make_report(observations, settings, describe_environment(), cache=cache, steps=steps)
+    path = write_report(report, observations, folder, cache=cache, steps=steps)
+    publish_report(engine, report)
+    return path
 
 
 def report_tables(

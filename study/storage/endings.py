@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
 
 from study.storage import optuna_rows
 from study.storage.id_lists import among
@@ -136,6 +136,14 @@ def count_failed_trials(connection: Connection, study_id: int) -> int:
     failed = runs.c.termination.in_([termination.name for termination in FAILURES])
     query = select(func.count(trials.c.id.distinct())).join(runs).where(trials.c.study_id == study_id, failed)
     return int(connection.execute(query).scalar_one())
+
+
+def has_finished_trial(connection: Connection, study_id: int) -> bool:
+    """Whether a trial of a study has a result, so that there is something to report."""
+    failed = runs.c.termination.in_([termination.name for termination in FAILURES])
+    lacking = exists().where(runs.c.trial_id == trials.c.id, or_(runs.c.termination.is_(None), failed))
+    query = select(trials.c.id).where(trials.c.study_id == study_id, ~lacking).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def reopen_failed_trials(connection: Connection, study_id: int) -> int:

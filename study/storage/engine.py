@@ -192,8 +192,8 @@ def _connect(url: str, *, create: bool = False) -> Iterator[Engine]:
     path = database_file(url)
     if path is not None and not create and not path.exists():
         raise DatabaseError(
-            f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), "
-            "or say where it is with --db or ADAI_DATABASE_URL"
+            f"there is no database at {path.resolve()}; run a study first (`adai-study run SPEC`), make an empty one "
+            "(`adai-study db upgrade`), or say where it is with --db or ADAI_DATABASE_URL"
         )
     # A server has a thread for each study, and each of them a heart.
     engine = create_engine(parsed, max_overflow=-1, **engine_arguments(parsed))

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, update
 
 from study.storage.bulk import insert_returning, insert_rows, upsert_rows
 from study.storage.id_lists import among
@@ -68,6 +68,12 @@ def find_optuna_study(connection: Connection, name: str) -> int | None:
     return connection.execute(select(_studies.c.study_id).where(_studies.c.study_name == name)).scalar_one_or_none()
 
 
+def find_optuna_studies(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Name -> id of the Optuna studies of these names, by one query; those that are not there are left out."""
+    query = select(_studies.c.study_name, _studies.c.study_id).where(_studies.c.study_name.in_(names))
+    return {row.study_name: int(row.study_id) for row in connection.execute(query)}
+
+
 def create_optuna_study(
     connection: Connection, name: str, *, metrics: Sequence[str], user_attributes: Mapping[str, Any]
 ) -> int:
@@ -91,6 +97,42 @@ def create_optuna_study(
     if rows:
         connection.execute(insert(_study_user_attributes), rows)
     return int(study_id)
+
+
+def lock_optuna_study(connection: Connection, optuna_study_id: int) -> None:
+    """Nobody else who locks it changes attributes of an Optuna study until the transaction ends."""
+    connection.execute(select(_studies.c.study_id).where(_studies.c.study_id == optuna_study_id).with_for_update())
+
+
+def read_study_attributes(connection: Connection, optuna_study_id: int, prefixes: Sequence[str]) -> dict[str, Any]:
+    """The system attributes of an Optuna study whose keys begin with one of ``prefixes``."""
+    query = select(_study_system_attributes.c.key, _study_system_attributes.c.value_json)
+    rows = connection.execute(query.where(_begins(optuna_study_id, prefixes)))
+    return {row.key: json.loads(row.value_json) for row in rows}
+
+
+def replace_study_attributes(
+    connection: Connection, optuna_study_id: int, attributes: Mapping[str, Any], *, prefixes: Sequence[str]
+) -> None:
+    """Put ``attributes`` in the place of those system attributes whose keys begin with one of ``prefixes``.
+
+    Args:
+        connection: In a transaction.
+        optuna_study_id: The Optuna study.
+        attributes: Key -> JSON; all keys begin with one of ``prefixes``.
+        prefixes: Of the keys that are replaced; all others stay.
+    """
+    connection.execute(delete(_study_system_attributes).where(_begins(optuna_study_id, prefixes)))
+    rows = [
+        {"study_id": optuna_study_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()
+    ]
+    insert_rows(connection, _study_system_attributes, rows)
+
+
+def _begins(optuna_study_id: int, prefixes: Sequence[str]) -> ColumnElement[bool]:
+    key = _study_system_attributes.c.key
+    known = or_(*(key.startswith(prefix, autoescape=True) for prefix in prefixes))
+    return and_(_study_system_attributes.c.study_id == optuna_study_id, known)
 
 
 def enqueue_trials(

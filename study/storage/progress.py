@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Subquery, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, case, func, select
 
 from study.errors import UnknownStudyError
+from study.storage.id_lists import among
 from study.storage.tables import attempts, plans, runs, studies, trials
 from workers.messages import EnginePlan, Termination
 
@@ -19,8 +20,8 @@ from workers.messages import EnginePlan, Termination
 FAILURES = (Termination.FAILED, Termination.WORKER_LOST, Termination.OUT_OF_MEMORY, Termination.TIMED_OUT)
 #: Characters at the end of an error that are looked at for its last line.
 _END = 400
-
-
+#: Of the studies that there are, how many are named to somebody who asks for another one.
+_NAMED = 50
 #: Designs with a known number of points, whose trials are written round by round.
 _ASKED_IN_ROUNDS = ("tpe", "gp", "cmaes", "nsga2")
 
@@ -50,8 +51,12 @@ class StudySummary:
 
 @dataclass(frozen=True, slots=True)
 class StudyProgress:
-    """How far one optimizer of a study is on one workload, counted by the database."""
+    """How far one optimizer of a study is on one workload, counted by the database.
 
+    Those that a sampler has not asked for yet are among ``runs`` and ``trials``, unless the study is complete.
+    """
+
+    study_id: int
     study: str
     state: str
     created_at: dt.datetime
@@ -63,6 +68,8 @@ class StudyProgress:
     failed: int
     best_objective: float | None
     pruned: int
+    trials: int
+    trials_ended: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +110,10 @@ class Failures:
 
 def unknown_study(connection: Connection, name: str) -> UnknownStudyError:
     """The error that says that there is no study called ``name``, and which there are."""
-    names = connection.execute(select(studies.c.name).order_by(studies.c.id)).scalars().all()
-    known = f"there are {', '.join(names)}" if names else "it holds none; run one with `adai-study run SPEC`"
-    return UnknownStudyError(f"no study is called {name!r} in this database; {known}")
+    names = list(connection.execute(select(studies.c.name).order_by(studies.c.id).limit(_NAMED + 1)).scalars())
+    listed = [*names[:_NAMED], "others"] if len(names) > _NAMED else names
+    known = f"there are {', '.join(listed)}" if names else "it holds none; run one with `adai-study run SPEC`"
+    return UnknownStudyError(f"no study is called {name!r:.200} in this database; {known}")
 
 
 def find_summary(connection: Connection, name: str) -> StudySummary:
@@ -123,53 +131,84 @@ def find_summary(connection: Connection, name: str) -> StudySummary:
     return StudySummary(*row)
 
 
-def read_progress(connection: Connection, name: str | None = None) -> list[StudyProgress]:
-    """Progress of every study, or of one, by workload and optimizer, in their order of creation."""
-    per_trial = _sum_by_trial(None if name is None else select(studies.c.id).where(studies.c.name == name))
-    query = (
+def read_progress(
+    connection: Connection, name: str | None = None, *, study_ids: Iterable[int] | None = None
+) -> list[StudyProgress]:
+    """Progress of some studies by workload and optimizer, in their order of creation.
+
+    Args:
+        connection: To the database.
+        name: Of one study; None for those that ``study_ids`` chooses.
+        study_ids: Keys of studies; None for all.
+    """
+    chosen = None if name is None and study_ids is None else select(studies.c.id)
+    if chosen is not None and name is not None:
+        chosen = chosen.where(studies.c.name == name)
+    if chosen is not None and study_ids is not None:
+        chosen = chosen.where(among(connection, studies.c.id, study_ids))
+    return [_to_progress(row) for row in connection.execute(_sum_by_cell(sum_by_trial(chosen)))]
+
+
+def _sum_by_cell(per_trial: Subquery) -> Select[Any]:
+    """Of each study, workload and optimizer: sums over its trials, and what its spec says of their number."""
+    summed = {
+        "runs": func.sum(per_trial.c.runs),
+        "ended": func.sum(per_trial.c.ended),
+        "diverged": func.sum(per_trial.c.diverged),
+        "failed": func.sum(per_trial.c.failed),
+        "pruned": func.sum(per_trial.c.pruned),
+        "best": func.min(per_trial.c.value),
+        "trials": func.count(),
+        "trials_ended": func.count(case((per_trial.c.ended == per_trial.c.runs, 1))),
+        "kind": studies.c.spec["design"]["kind"].as_string(),
+        "points": studies.c.spec["design"]["points"].as_integer(),
+        "seeds": studies.c.spec["seeds"].as_integer(),
+    }
+    known = (studies.c.id, studies.c.name, studies.c.state, studies.c.created_at)
+    return (
         select(
-            studies.c.name,
-            studies.c.state,
-            studies.c.created_at,
-            per_trial.c.workload,
-            per_trial.c.optimizer,
-            func.sum(per_trial.c.runs),
-            func.sum(per_trial.c.ended),
-            func.sum(per_trial.c.diverged),
-            func.sum(per_trial.c.failed),
-            func.min(per_trial.c.value),
-            func.sum(per_trial.c.pruned),
-            studies.c.spec["design"]["kind"].as_string(),
-            studies.c.spec["design"]["points"].as_integer(),
-            studies.c.spec["seeds"].as_integer(),
+            *known, per_trial.c.workload, per_trial.c.optimizer, *(value.label(name) for name, value in summed.items())
         )
         .select_from(studies.join(per_trial, per_trial.c.study_id == studies.c.id))
         .group_by(studies.c.id, per_trial.c.workload, per_trial.c.optimizer)
         .order_by(studies.c.id, func.min(per_trial.c.id))
     )
-    return [
-        StudyProgress(
-            *row[:5],
-            _count_planned(row.state, int(row[5]), *row[11:14]),
-            int(row[6]),
-            int(row[7]),
-            int(row[8]),
-            row[9],
-            int(row[10]),
-        )
-        for row in connection.execute(query)
-    ]
 
 
-def _count_planned(state: str, written: int, kind: str, points: int | None, seeds: int) -> int:
-    """Runs of a cell: those that a sampler has not asked for yet among them, unless the study is complete."""
-    if state == "completed" or kind not in _ASKED_IN_ROUNDS or points is None:
-        return written
-    return max(written, (points + 1) * seeds)
+def _to_progress(row: Row[Any]) -> StudyProgress:
+    planned = _count_planned(row)
+    return StudyProgress(
+        study_id=row.id,
+        study=row.name,
+        state=row.state,
+        created_at=row.created_at,
+        workload=row.workload,
+        optimizer=row.optimizer,
+        runs=max(int(row.runs), planned * row.seeds),
+        ended=int(row.ended),
+        diverged=int(row.diverged),
+        failed=int(row.failed),
+        best_objective=row.best,
+        pruned=int(row.pruned),
+        trials=max(int(row.trials), planned),
+        trials_ended=int(row.trials_ended),
+    )
 
 
-def _sum_by_trial(study_ids: Select[tuple[int]] | None) -> Subquery:
-    """For each trial of some studies, or of all: how many runs it has, how they ended, and its value."""
+def _count_planned(row: Row[Any]) -> int:
+    """Trials of a cell that a sampler is going to ask for, those that it has asked for among them; 0 of other cells."""
+    if row.state == "completed" or row.kind not in _ASKED_IN_ROUNDS or row.points is None:
+        return 0
+    return int(row.points) + 1
+
+
+def sum_by_trial(study_ids: Select[tuple[int]] | None, *conditions: ColumnElement[bool]) -> Subquery:
+    """For each trial of some studies, or of all: how many runs it has, how they ended, and its value.
+
+    Args:
+        study_ids: Which studies; None for all.
+        conditions: What holds for the trials that count.
+    """
     # A trial's value is the mean over its seeds, and only counts when all of them have trained their whole budget.
     objective = case((runs.c.termination != Termination.PRUNED.name, runs.c.objective))
     query = (
@@ -178,6 +217,8 @@ def _sum_by_trial(study_ids: Select[tuple[int]] | None) -> Subquery:
             trials.c.study_id,
             trials.c.workload,
             trials.c.optimizer,
+            trials.c.number,
+            trials.c.optuna_trial_id,
             func.count().label("runs"),
             func.count(runs.c.termination).label("ended"),
             _count(Termination.DIVERGED).label("diverged"),
@@ -186,6 +227,7 @@ def _sum_by_trial(study_ids: Select[tuple[int]] | None) -> Subquery:
             case((func.count(objective) == func.count(), func.avg(objective))).label("value"),
         )
         .select_from(trials.join(runs))
+        .where(*conditions)
         .group_by(trials.c.id)
     )
     # The index of trials by study and that of runs by trial lead to the rows: other studies cost nothing.

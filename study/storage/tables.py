@@ -6,6 +6,8 @@
                            ▲   ▲    ▲                         │
              adai_plans, adai_logs  adai_attempts ◄───────────┘
 
+    adai_users ◄─ by name ─ adai_sessions, adai_tokens, adai_audit      adai_requests     adai_servers
+
 A study's trials and runs are written when it is created: what is missing is what has no termination yet.
 Numbers that are not finite are stored as NULL: SQLite has no NaN, and a run's termination says what happened.
 Columns of a later revision stand last, as they do in an upgraded database.
@@ -35,7 +37,7 @@ from sqlalchemy import (
 #: Alembic's table for our history; Optuna's own is called ``alembic_version``.
 VERSION_TABLE = "adai_alembic_version"
 #: The newest revision in migrations/versions, which these tables are.
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
@@ -204,4 +206,78 @@ logs = Table(
     Column("event", String(64), nullable=False),
     Column("details", JSON, nullable=False),
     Index(None, "study_id"),
+)
+
+users = Table(
+    "adai_users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# Users of sessions, tokens, requests and the audit log may also stand in a file: no foreign keys.
+sessions = Table(
+    "adai_sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index(None, "user_name"),
+)
+
+tokens = Table(
+    "adai_tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Index(None, "user_name"),
+)
+
+audit = Table(
+    "adai_audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("user_name", String(64)),
+    Column("address", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
+# What a process that may not write trials asks of one that may.
+requests = Table(
+    "adai_requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("study", String(64), nullable=False),
+    Column("spec", JSON),
+    Column("requested_by", String(64), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("handler", String(320)),
+    Column("finished_at", UtcDateTime),
+    Column("message", Text),
+    Index(None, "state"),
+)
+
+servers = Table(
+    "adai_servers",
+    metadata,
+    Column("process", String(320), primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("studies", Integer, nullable=False),
 )

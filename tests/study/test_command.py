@@ -306,7 +306,7 @@ def test_init_never_overwrites(command: Command, tmp_path: Path) -> None:
 
 def test_db_upgrade_makes_the_tables_and_current_tells_the_revision(command: Command, database_url: str) -> None:
     assert command("db", "upgrade", "--db", database_url).exit_code == 0
-    assert "revision 0003, this version needs 0003" in command("db", "current", "--db", database_url).output
+    assert "revision 0004, this version needs 0004" in command("db", "current", "--db", database_url).output
 
 
 def test_doctor_says_ok_or_what_to_do_for_each_part(command: Command, database_url: str) -> None:

@@ -109,7 +109,7 @@ def test_a_newer_database_is_refused(
     for words in (["list"], ["status", "small"], ["report", "small"], ["resume", "small"], ["db", "upgrade"]):
         fails(command(*words, "--db", url), 1, "newer version of adai-study", "0999", "upgrade adai-study")
     fails(command(*run_words(spec_file, url, tmp_path)), 1, "newer version of adai-study")
-    assert "revision 0999, this version needs 0003" in command("db", "current", "--db", url).output
+    assert "revision 0999, this version needs 0004" in command("db", "current", "--db", url).output
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_study_runs(

@@ -56,7 +56,7 @@ class Old:
         return self.revision >= "0002"
 
 
-REVISIONS = {"0001": 4, "0002": 0}
+REVISIONS = {"0001": 4, "0002": 0, "0003": 0}
 
 
 def restore(revision: str, url: str) -> None:
@@ -248,7 +248,7 @@ from alembic import op
 from study.storage.engine import upgrade_database
 made = op.create_table
 def create_table(name, *columns):
-    if name == "adai_logs":
+    if name == "adai_servers":
         os._exit(9)
     return made(name, *columns)
 op.create_table = create_table

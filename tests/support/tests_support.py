@@ -59,6 +59,28 @@ batch_size = { low = 16, high = 256, scale = "log" }
 label_smoothing = { low = 0.0, high = 0.2 }
 """
 
+#: Three optimizers, two of them with the same axes, and as many points as maps need.
+EXPLORED_SPEC = """
+name = "explored"
+description = "Three optimizers on digits."
+workloads = ["digits-logistic"]
+seeds = 2
+study_seed = 7
+epochs = 3
+
+[design]
+points = 12
+
+[[optimizers]]
+name = "adai"
+
+[[optimizers]]
+name = "adaiw"
+
+[[optimizers]]
+name = "sgd"
+"""
+
 #: Columns that say when and where, in the tables that hold results.
 _PLACEMENT = {
     "id",

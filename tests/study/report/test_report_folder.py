@@ -1,6 +1,7 @@
 """The folder of a report: replaced whole or not at all, and only if it holds nothing else."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_a_report_that_cannot_be_finished_leaves_the_earlier_one(report: Path, e
     with pytest.raises(OutputError if error is OSError else error):
         replace_folder(report, fail)
     assert files_of(report) == before
+    assert [path.name for path in report.parent.iterdir()] == ["report"]
+
+
+def test_of_many_writers_at_once_each_succeeds_and_one_whole_report_is_there(report: Path) -> None:
+    texts = [f"of writer {writer}" for writer in range(8)]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for _ in range(10):
+            list(pool.map(lambda text: replace_folder(report, lambda folder: fill(folder, text)), texts))
+            assert (report / "tables" / "a.csv").read_text() in texts
     assert [path.name for path in report.parent.iterdir()] == ["report"]
 
 

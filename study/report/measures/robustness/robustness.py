@@ -10,14 +10,18 @@ import polars as pl
 from study.report.measures.intervals import Estimate, Share, bootstrap, measure_clustered_share, measure_share
 from study.report.measures.missing import Missing
 from study.report.measures.robustness.seeds import TrialResult, best_without, difference, over_seeds, result_of, scaled
-from study.report.measures.robustness.yardstick import TOLERANCES, Yardstick, measure_yardstick, why_no_sample
+from study.report.measures.robustness.yardstick import (
+    TOLERANCES,
+    Yardstick,
+    find_good,
+    measure_yardstick,
+    why_no_sample,
+)
 from study.report.measures.surrogate import cell_seed
 from study.report.observations import Cell, Floats, Observations, StudyInfo
 
 #: A trial with a run that ended like this has no result and never will.
 _FAILURES = ("failed", "worker_lost", "out_of_memory", "timed_out")
-#: A loss that is above a level by no more is at the level: the level was rounded, too.
-_ROUNDING = 1e-12
 #: Purpose of random numbers.
 _MEDIAN = 31
 
@@ -221,8 +225,8 @@ def _volumes(cell: Cell, yardstick: Yardstick, tolerances: Sequence[float]) -> t
     mean_N, own = cell.mean_N[cell.design_N], float(np.nanmin(cell.mean_N))
 
     def share(best: float, tolerance: float) -> Share:
-        level = best + tolerance * (yardstick.reference - best)
-        return measure_share(int((mean_N <= level + _ROUNDING * abs(level)).sum()), len(mean_N))
+        good_N = find_good(mean_N, best=best, reference=yardstick.reference, tolerance=tolerance)
+        return measure_share(int(good_N.sum()), len(mean_N))
 
     beats = own < yardstick.reference
     return tuple(Volume(t, share(yardstick.best, t), share(own, t) if beats else None) for t in tolerances)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.report.observations import Observations, StudyInfo
+from study.report.observations import Bools, Floats, Observations, StudyInfo
 
 #: Shares of the way from the best to chance level up to which a point is good.
 TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+#: A loss that is above a level by no more is at the level: the level was rounded, too.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ def measure_yardstick(observations: Observations, workload: str) -> Yardstick:
         reference=observations.reference_on(workload),
         is_chance=observations.info.workload(workload).chance is not None,
     )
+
+
+def find_good(mean_N: Floats, *, best: float, reference: float, tolerance: float) -> Bools:
+    """Which mean losses are at most best + tolerance * (reference - best); NaN is not."""
+    level = best + tolerance * (reference - best)
+    return np.asarray(mean_N <= level + _ROUNDING * abs(level))
 
 
 def why_no_sample(info: StudyInfo) -> str | None:

@@ -1,0 +1,1 @@
+"""The API under /v1: what programs read and ask for."""
