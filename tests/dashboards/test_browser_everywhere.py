@@ -188,6 +188,7 @@ def test_the_keyboard_alone_launches_a_study(browser: Chromium, dashboard: Serve
         press_until(page, "Tab", 'nav a[href="/launch"]')
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Launch a study")).to_be_visible()
+        page.wait_for_load_state()  # scripts hear keys from then on
         press_until(page, "Tab", "#toml")
         page.keyboard.press("Control+A")
         page.keyboard.insert_text(spec)

@@ -68,6 +68,7 @@ def launch(page: Page) -> None:
     expect(link).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("navigation", name="Of this study")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("Live")
 
 
 def state_of(page: Page) -> str:
@@ -95,6 +96,7 @@ def test_a_shipped_spec_is_checked_and_what_it_costs_is_told_before_it_starts(
         expect(page.get_by_role("button", name="Start")).to_be_disabled()
         page.get_by_role("link", name="digits", exact=True).click()
         expect(page.get_by_label("Spec", exact=True)).to_have_value(re.compile('name = "digits"'))
+        page.wait_for_load_state()  # scripts hear keys from then on
         page.get_by_label("Spec", exact=True).focus()
         page.keyboard.press("Control+Enter")
         expect(page.locator("#state")).to_have_text("Valid. Nothing is written before you start it.")
