@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.storage import optuna_rows
 from study.storage.engine import configure_sqlite, engine_arguments, parse_url
 from study.storage.id_lists import among
+from study.storage.interruptions import interruptions_wait
 from study.storage.optuna_rows import AskedTrial
 from study.storage.optuna_trials import optuna_trials, read_frozen_trials, read_last_values
 
@@ -169,7 +170,7 @@ class BatchStorage(RDBStorage):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with _storage_errors(), self.engine.begin() as connection:
+        with interruptions_wait(), _storage_errors(), self.engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 # Python's driver would begin at the first change, and then fail if what was read is no longer so.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -9,6 +9,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from study.storage.interruptions import interruptions_wait
+
 Result = TypeVar("Result")
 
 #: Classes of PostgreSQL's error codes that pass by: connection lost, rolled back for others, server going or coming.
@@ -47,7 +49,7 @@ class Patience:
         while True:
             started = time.monotonic()
             try:
-                with self._engine.begin() as connection:
+                with interruptions_wait(), self._engine.begin() as connection:
                     result = work(connection)
             except DBAPIError as error:
                 if not is_passing(error) or self._is_exhausted(started, pause) or self._hurried.wait(pause):

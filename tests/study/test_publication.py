@@ -87,7 +87,7 @@ def attributes(engine: Engine) -> dict[tuple[int, str], str]:
 def test_a_study_that_was_run_has_a_note_and_figures_on_each_of_its_pages(finished: tuple[str, Path]) -> None:
     for optimizer, title in (("adai", "Adai"), ("sgd", "SGD")):
         page = page_of(finished[0], f"small/digits-logistic/{optimizer}")
-        assert page["note"]["version"] == 1
+        assert page["note"]["version"] >= 1  # reports with other settings, of other tests, come later
         assert f"### {title}" in page["note"]["body"]
         assert "**Good settings:**" in page["note"]["body"]
         assert "(/studies/small)" in page["note"]["body"]
