@@ -109,6 +109,7 @@ class Live:
         self._wanted, self._ready, self._ending = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._alone_since: float | None = None
         self._ended = False
+        self._is_reachable = True
         self._begin_era()
 
     @contextlib.asynccontextmanager
@@ -163,6 +164,8 @@ class Live:
             last_event_id: The last event that a listener who lost the stream has seen.
         """
         yield ServerSentEvent(comment="listening", retry=_RETRY_MILLISECONDS)
+        if not self._is_reachable:
+            yield self._database_event()
         # From here on changes are seen: what is read now and what is told later leave no gap.
         await self._ready.wait()
         self._tell([listener], await self._look_now(listener.study, _Place.read(last_event_id)), is_first=True)
@@ -196,7 +199,8 @@ class Live:
             try:
                 look = await anyio.to_thread.run_sync(self._looker.look, studies, abandon_on_cancel=True)
             except (SQLAlchemyError, StudyError) as error:
-                if pause == self._interval:
+                if self._is_reachable:
+                    self._tell_of_database(reachable=False)
                     process_log.warning("database_away", error=str(getattr(error, "orig", None) or error))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             # The task's own last line of defence: without it nobody would hear of anything any more.
@@ -205,6 +209,8 @@ class Live:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 pause = self._interval
+                if not self._is_reachable:
+                    self._tell_of_database(reachable=True)
                 self._ready.set()
                 self._number += 1
                 self._changed_at |= dict.fromkeys(look.changed, self._number)
@@ -234,6 +240,14 @@ class Live:
                 event = ServerSentEvent(raw_data=model.model_dump_json(), event=key[0], id=self._next_id())
                 for listener in chosen:
                     listener.tell(key, event, is_first=is_first)
+
+    def _tell_of_database(self, *, reachable: bool) -> None:
+        self._is_reachable = reachable
+        for listener in self._listeners:
+            listener.tell(("database", 0), self._database_event(), is_first=False)
+
+    def _database_event(self) -> ServerSentEvent:
+        return ServerSentEvent(data={"reachable": self._is_reachable}, event="database")
 
     def _next_id(self) -> str:
         self._number += 1

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from dashboards.context import Context
 from dashboards.report_info import ReportInfos
 from dashboards.study_parts import Counts, StudyMaking, describe_making, summarize, to_cell, to_plans
 from study.storage.pace import measure_rate
-from study.storage.progress import read_plans, read_progress
+from study.storage.progress import StudyProgress, read_plans, read_progress
 from study.storage.records import find_study
 from study.storage.study_list import (
     StudyFilter,
@@ -214,10 +214,12 @@ class Snapshots:
 
 
 def _read_counts(connection: Connection, rows: Sequence[StudyRow]) -> dict[int, Counts]:
-    cells = read_progress(connection, study_ids=[row.id for row in rows])
+    cells: defaultdict[int, list[StudyProgress]] = defaultdict(list)
+    for cell in read_progress(connection, study_ids=[row.id for row in rows]):
+        cells[cell.study_id].append(cell)
     return {
         row.id: Counts(
-            tuple(cell for cell in cells if cell.study_id == row.id),
+            tuple(cells[row.id]),
             measure_rate(connection, row.id) if row.state == "running" else None,
         )
         for row in rows

@@ -112,6 +112,22 @@ def password(settings: Settings, name: str, password_stdin: bool) -> None:
     click.echo(f"password of {name} changed")
 
 
+@users.command("role")
+@click.argument("name")
+@click.argument("role", type=click.Choice(ROLES))
+@common_options
+def change_role(settings: Settings, name: str, role: Role) -> None:
+    """Give the user NAME the ROLE viewer or operator, from now on; its tokens may do no more than it.
+
+    Example: adai-study users role ana operator
+    """
+    from study.storage.accounts import set_role
+
+    with _writing(settings) as connection:
+        set_role(connection, name, role)
+    click.echo(f"{name} is {role} now")
+
+
 @users.command("hash")
 @_password_stdin
 @debug_option

@@ -51,8 +51,9 @@ async def send_changes_of_all(
 ) -> AsyncIterator[ServerSentEvent]:
     """Changes of all studies.
 
-    Event `study` has a StudySummary, event `request` a Request. First come those that are active or new; after a
-    stream that was lost, with `Last-Event-ID`, those that have changed since.
+    Event `study` has a StudySummary, event `request` a Request, event `database` says whether it is `reachable` from
+    now on. First come those that are active or new; after a stream that was lost, with `Last-Event-ID`, those that have
+    changed since.
     """
     async for event in live_of(context_of(request)).events(listener, last_event_id):
         yield event
@@ -62,7 +63,7 @@ async def send_changes_of_all(
 async def send_changes_of_study(
     request: Request, listener: Annotated[Listener, Depends(hear_of_study)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Changes of one study: event `study` has a StudyDetail, as it is now at first; event `request` a Request."""
+    """Changes of one study: event `study` has a StudyDetail, as it is now at first; other events are those of all."""
     async for event in live_of(context_of(request)).events(listener):
         yield event
 

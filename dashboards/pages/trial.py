@@ -8,13 +8,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from dashboards.api.models import Curvature, StudyDetail, TrialDetail
+from dashboards.api.models import Curvature, TrialDetail
 from dashboards.api.trials import Number, read_trial_detail
-from dashboards.context import context_of
+from dashboards.context import Context, context_of
 from dashboards.pages.rendering import render
 from dashboards.security.principals import Viewer
 from dashboards.snapshots import snapshots_of
 from study.axis import format_value
+from study.storage.study_list import find_study_row
+from study.storage.trial_list import TrialFilter, find_trial_ids
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,7 +47,6 @@ def show_trial(
     context = context_of(request)
     study = snapshots_of(context).detail(name)
     trial = read_trial_detail(context, name, workload, optimizer, number)
-    last = _count_trials(study, trial) - 1
     return render(
         request,
         "trial.html.j2",
@@ -55,16 +56,20 @@ def show_trial(
         title=next((own.title for own in study.optimizers if own.name == optimizer), optimizer),
         curvature=tabulate(trial.curvature),
         previous=number - 1 if number > 0 else None,
-        next=number + 1 if number < last else None,
+        next=_find_next(context, name, trial),
         has_tests=any(run.test_error is not None for run in trial.runs_of_it),
         has_target=any(run.steps_to_target is not None for run in trial.runs_of_it),
         setting=format_value,
     )
 
 
-def _count_trials(study: StudyDetail, trial: TrialDetail) -> int:
-    own = (cell.trials for cell in study.cells if (cell.workload, cell.optimizer) == (trial.workload, trial.optimizer))
-    return next(own, 0)
+def _find_next(context: Context, name: str, trial: TrialDetail) -> int | None:
+    """The trial after this one; planned ones of adaptive designs are not there yet."""
+    same = TrialFilter(trial.workload, trial.optimizer)
+    with context.engine.connect() as connection:
+        study_id = find_study_row(connection, name).id
+        found = find_trial_ids(connection, study_id, same, number=trial.number + 1)
+    return trial.number + 1 if found else None
 
 
 def tabulate(measured: Sequence[Curvature]) -> CurvatureTable:

@@ -8,6 +8,8 @@ const LONGEST_WAIT = 30000;
 /** Short gaps are not told: a proxy or the server may end a stream at any time, and the next one is there at once. */
 const PATIENCE = 3000;
 
+const WORDS = { live: "Live", reconnecting: "Reconnecting", away: "Database away" };
+
 const tell = (state) => {
   const place = document.getElementById("live");
   place.hidden = false;
@@ -17,7 +19,7 @@ const tell = (state) => {
     const here = encodeURIComponent(location.pathname + location.search);
     place.replaceChildren(make("a", { href: `/sign-in?next=${here}` }, "Signed out: sign in again"));
   } else {
-    write(place, state === "live" ? "Live" : "Reconnecting");
+    write(place, WORDS[state]);
   }
 };
 
@@ -76,6 +78,7 @@ export const listen = (url, handlers, onOpen = () => {}) => {
       onOpen();
     });
     source.addEventListener("error", lose);
+    source.addEventListener("database", (event) => tell(JSON.parse(event.data).reachable ? "live" : "away"));
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }

@@ -25,6 +25,16 @@ const describe = (request, waited) => {
   return WORDS[request.state];
 };
 
+/** How a request fares; unchanged where no answer comes for a moment. */
+const askAgain = async (request) => {
+  try {
+    return await ask("GET", `/v1/requests/${request.id}`);
+  } catch (error) {
+    if (error.status === 0 || error.status >= 500) return request;
+    throw error;
+  }
+};
+
 /**
  * Show a request: its state, and its message where it has one.
  * @param {Element} place What it held is replaced.
@@ -46,7 +56,7 @@ export const showRequest = (place, request, waited = 0) => {
  * @param {Element} place Where it is shown; a live region.
  * @param {unknown=} body
  * @returns {Promise<{id: number, study: string, state: "done"|"refused", message: ?string}>}
- * @throws {ApiError} It was not accepted, or the dashboard is gone.
+ * @throws {ApiError} It was not accepted, or the person is signed out.
  */
 export const order = async (path, place, body) => {
   let request = await ask("POST", path, { body });
@@ -54,7 +64,7 @@ export const order = async (path, place, body) => {
   for (let wait = FIRST_WAIT; request.state === "waiting" || request.state === "taken"; wait = Math.min(1.5 * wait, LONGEST_WAIT)) {
     showRequest(place, request, Date.now() - began);
     await sleep(wait);
-    request = await ask("GET", `/v1/requests/${request.id}`);
+    request = await askAgain(request);
   }
   showRequest(place, request);
   return request;

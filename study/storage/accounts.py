@@ -96,6 +96,16 @@ def set_password_hash(connection: Connection, name: str, password_hash: str) -> 
         raise _no_user(name)
 
 
+def set_role(connection: Connection, name: str, role: Role) -> None:
+    """Give a user another role, which counts from its next request on.
+
+    Raises:
+        RequestError: There is none of that name.
+    """
+    if connection.execute(update(users).where(users.c.name == name).values(role=role)).rowcount == 0:
+        raise _no_user(name)
+
+
 def add_session(connection: Connection, session_hash: str, user_name: str, *, lifetime: dt.timedelta) -> None:
     """Write a new session, and forget those that have expired."""
     now = _now()

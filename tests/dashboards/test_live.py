@@ -276,10 +276,15 @@ def test_a_database_that_goes_away_and_comes_back_ends_no_stream(tmp_path: Path)
                     change(other, state="running")
                 with create_database(f"sqlite:///{path}") as other, other.begin() as connection:
                     connection.execute(sa.text("ALTER TABLE adai_studies RENAME TO gone"))
-                await asyncio.sleep(0.3)
+                away = await stream.until(lambda event: event["event"] == "database")
+                assert away["data"] == {"reachable": False}
+                async with client.stream("GET", "/v1/events") as late:
+                    assert (await Stream(late).next())["data"] == away["data"]
                 with create_database(f"sqlite:///{path}") as other, other.begin() as connection:
                     connection.execute(sa.text("ALTER TABLE gone RENAME TO adai_studies"))
                     connection.execute(sa.update(studies).values(state="completed"))
+                back = await stream.until(lambda event: event["event"] == "database")
+                assert back["data"] == {"reachable": True}
                 await stream.until(is_study("small", state="completed"))
 
         listen(context, work)

@@ -111,6 +111,10 @@ def test_users_are_added_listed_changed_and_removed(any_database_url: str, comma
     assert [line.split()[:2] for line in listed] == [["ana", "operator"], ["bea", "viewer"]]
     assert with_password("another long password", "users", "password", "bea", *db) == (0, "password of bea changed\n")
     assert with_password("another long password", "users", "password", "carl", *db)[0] == 2
+    assert command("users", "role", "bea", "operator", *db).output == "bea is operator now\n"
+    assert [line.split()[1] for line in command("users", "list", *db).output.splitlines()] == ["operator", "operator"]
+    fails(command("users", "role", "carl", "viewer", *db), 2, "the database has no user carl")
+    assert command("users", "role", "bea", "owner", *db).exit_code == 2
     assert command("users", "remove", "ana", *db).output == "ana removed\n"
     fails(command("users", "remove", "ana", *db), 2, "the database has no user ana")
 
