@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-reports test-dashboards test-faults check bench docs clean
+.PHONY: help install demo test test-processes test-reports test-dashboards test-faults check bench docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,11 @@ demo: $(INSTALLED) ## Run the shipped digits study from the start and write its 
 	rm -rf demo && mkdir demo
 	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
 
-test: check ## Run all checks, and all tests but those that the next three targets run
-	$(BIN)/pytest -m "not faults and not reports and not dashboards"
+test: check ## Run all checks, and all tests but those that the next four targets run
+	$(BIN)/pytest -m "not processes and not faults and not reports and not dashboards"
+
+test-processes: $(INSTALLED) ## Run the tests of commands, servers and pools of workers (some minutes)
+	$(BIN)/pytest -m processes
 
 test-reports: $(INSTALLED) ## Run the tests that make, change and verify whole reports (a few minutes)
 	$(BIN)/pytest -m reports

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,14 +15,12 @@ from dashboards.api.problems import ProblemError
 from dashboards.context import Context
 from dashboards.recent import Recent
 from study.errors import OutputError
-from study.report.folder import MANIFEST, parse_manifest
+from study.report.folder import MANIFEST, parse_manifest, wait_for_exchange
 from study.report.report import FORMAT, Report, load_report
 from study.storage.landscape_points import StudyVersion
 
 #: A report is some tens of megabytes once it is read.
 _MOST = 8
-#: A report that is replaced is away for a moment, between two renames.
-_AWAY_SECONDS = 0.05
 #: Neither follows a link, nor waits for the other end of a pipe.
 _CAREFUL = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: How an SVG file says its size, near its beginning: in points, of which 72 are an inch and 96 pixels of a page.
@@ -117,17 +114,11 @@ def open_report(context: Context, study: StudyVersion) -> Iterator[OpenReport]:
         release_report(report)
 
 
-def hold_report(context: Context, study: StudyVersion, *, patience: float = _AWAY_SECONDS) -> OpenReport:
-    """As :func:`open_report`, until :func:`release_report`.
-
-    Args:
-        context: Of the request.
-        study: The study.
-        patience: Seconds after which a report that is not there is looked for once more.
-    """
+def hold_report(context: Context, study: StudyVersion) -> OpenReport:
+    """As :func:`open_report`, until :func:`release_report`."""
     folder = context.options.reports / study.name
-    if patience and not folder.is_dir():
-        time.sleep(patience)
+    if not folder.is_dir():
+        wait_for_exchange(folder)
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -147,7 +138,7 @@ def release_report(report: OpenReport) -> None:
 def find_report(context: Context, study: StudyVersion) -> KnownReport | None:
     """The report of a study as data; None if it has none that can be used. Read anew only where it changed."""
     try:
-        held = hold_report(context, study, patience=0.0)
+        held = hold_report(context, study)
     except ProblemError:
         return None
     part: _Part = context.parts.setdefault("report store", _Part())

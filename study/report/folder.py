@@ -76,6 +76,16 @@ def _exchange(new: Path, target: Path, old: Path) -> None:
         _move(new, target, old)
 
 
+def wait_for_exchange(folder: Path) -> None:
+    """Wait while somebody puts another report in the place of ``folder``, which is away for a moment then."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        finally:
+            os.close(handle)
+
+
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """No other process moves reports in this folder meanwhile, where the file system has locks."""

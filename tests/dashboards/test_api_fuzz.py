@@ -38,8 +38,8 @@ from study.storage.tables import tokens
 pytestmark = [pytest.mark.dashboards, pytest.mark.timeout(900)]
 
 SEED = 20_261_126
-#: Random cases of each operation, beside those that the document itself calls for.
-EXAMPLES = 25
+#: Random cases of each operation, beside those that the document itself calls for; more by the environment.
+EXAMPLES = int(os.environ.get("ADAI_TEST_EXAMPLES", "25"))
 #: The token that the attacker comes with: revoked, it would find nothing more.
 OWN_TOKEN = 2**31 - 2
 #: Names that there are: with random ones only, nothing would ever be found.

@@ -29,6 +29,8 @@ from study.spec_file import parse_spec
 from study.storage.engine import create_database, open_database
 from study.storage.servers import read_living_processes
 
+pytestmark = pytest.mark.processes
+
 LONG = SMALL_SPEC.replace("epochs = 2", "epochs = 20000")
 
 

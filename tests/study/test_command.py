@@ -15,6 +15,8 @@ from tests_support import ADAI_STUDY, SMALL_SPEC, Command, comparable_tables, co
 
 from study.storage.engine import open_database
 
+pytestmark = pytest.mark.processes
+
 
 def test_run_with_ray_and_inline_and_again_gives_the_same_tables(
     finished: tuple[str, Path], spec_file: Path, tmp_path: Path

@@ -21,6 +21,8 @@ from study.storage.records import find_study
 from study.storage.servers import read_living_processes, read_living_servers
 from workers.pool import InlinePool
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def engine(any_database_url: str) -> Iterator[Engine]:

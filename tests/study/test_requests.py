@@ -17,6 +17,8 @@ from study.errors import StudyBusyError
 from study.storage import requests
 from study.storage.engine import create_database, open_database
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def engine(any_database_url: str) -> Iterator[Engine]:

@@ -16,6 +16,8 @@ from tests_support import ADAI_STUDY, SMALL_SPEC, Command, comparable_tables, co
 from study.storage.engine import open_database
 from workers.messages import Termination
 
+pytestmark = pytest.mark.processes
+
 
 def write_spec(folder: Path, name: str, **changes: str) -> Path:
     text = SMALL_SPEC.replace('"small"', f'"{name}"')

@@ -29,6 +29,8 @@ from workers.pool import InlinePool, PoolLostError, RefusedError, WorkerPool
 from workers.ray_pool import RayPool
 from workers.workloads import MissingDataError
 
+pytestmark = pytest.mark.processes
+
 REQUEST = PlanRequest(WorkloadReference("digits-mlp"), Training(), "looped", 1, 2)
 
 

@@ -14,6 +14,8 @@ from workers.messages import BatchFailed, BatchFinished, EpochMetrics, Heartbeat
 from workers.pool import WorkerPool
 from workers.ray_pool import RayPool
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[RayPool]:

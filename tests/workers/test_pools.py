@@ -33,6 +33,8 @@ from workers.pool import InlinePool, RefusedError, WorkerPool
 from workers.ray_pool import RayPool, RayUnavailableError
 from workers.workloads import MissingDataError, get_workload
 
+pytestmark = pytest.mark.processes
+
 
 def make_batch(batch_id: int, *, epochs: int = 2, workload: str = "digits-mlp") -> TrialBatch:
     hyperparameters = {"lr": (0.1, 1e3), "momentum": (0.9, 0.9), "weight_decay": (0.0, 0.0)}
