@@ -34,7 +34,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         settings = _read_settings()
         if db is not None:
             settings = settings.model_copy(update={"database_url": db})
-        function(settings, **arguments)
+        function(_add_passwords(settings), **arguments)
 
     return wrapped
 
@@ -48,6 +48,15 @@ def _read_settings() -> Settings:
             for problem in error.errors()
         )
         raise RequestError(f"the environment is wrong: {problems}; correct or unset it") from error
+
+
+def _add_passwords(settings: Settings) -> Settings:
+    """With the passwords of files, where there are any: SQLAlchemy is imported only then."""
+    if settings.database_password_file is None and settings.reader_database_password_file is None:
+        return settings
+    from study.database_passwords import add_passwords
+
+    return add_passwords(settings)
 
 
 def require_finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:

@@ -6,14 +6,18 @@ import sys
 import structlog
 from prometheus_client import start_http_server
 
-from study.errors import RequestError
+from study.errors import RequestError, SpecError
 from study.launch import make_pool
 from study.metrics import Metrics
 from study.pool_options import PoolOptions
 from study.report.folder import check_output
 from study.service import Service, ServiceOptions
 from study.settings import Settings
+from study.spec import StudySpec
+from study.spec_file import load_named_spec
 from study.storage.engine import create_database
+from study.storage.logs import process_log
+from study.submission import submit_new_study
 
 _HOST = "127.0.0.1"
 
@@ -33,11 +37,13 @@ def serve_database(
     Raises:
         RequestError: The port is taken.
         OutputError: Reports cannot be written to their folder.
+        SpecError: The study that the settings name cannot be submitted.
         RayUnavailableError: Ray cannot be used.
     """
     configure_log(log_format)
     if options.reports is not None:
         check_output(options.reports / "any")
+    first_study = None if settings.study is None else _load_first_study(settings.study)
     metrics = Metrics()
     if metrics_port is not None:
         try:
@@ -47,7 +53,18 @@ def serve_database(
                 f"port {metrics_port} of {_HOST} cannot be used ({error.strerror}); choose another with --metrics-port"
             ) from error
     with create_database(settings.database_url) as engine:
+        if first_study is not None:
+            done = submit_new_study(engine, first_study, retry_seconds=settings.database_retry_seconds)
+            process_log.info("first_study", study=first_study.name, done=done)
         Service(engine, lambda: make_pool(settings, pool), options, metrics).run()
+
+
+def _load_first_study(name: str) -> StudySpec:
+    try:
+        return load_named_spec(name)
+    except SpecError as error:
+        message = f"ADAI_STUDY names a study that cannot be run: {error}; correct it, or unset it"
+        raise SpecError(message, error.problems) from error
 
 
 def configure_log(log_format: str) -> None:

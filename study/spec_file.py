@@ -12,6 +12,7 @@ from study.design_spec import DesignSpec, PruningSpec
 from study.errors import SpecError
 from study.search_space import OptimizerSpec
 from study.spec import StudySpec
+from study.specs import list_shipped_specs, read_shipped_spec
 from study.training import CurvatureSpec, TrainingSpec
 
 #: Of a wrong value, what a message shows.
@@ -34,6 +35,22 @@ def load_spec(path: Path) -> StudySpec:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     return parse_spec(text, source=str(path), folder=path.parent)
+
+
+def load_named_spec(name: str) -> StudySpec:
+    """Read a study spec from the file at a path, or the shipped one of that name where there is no such file.
+
+    Raises:
+        SpecError: There is neither, or it does not describe a study.
+    """
+    path = Path(name)
+    if not path.exists() and name in list_shipped_specs():
+        return parse_spec(read_shipped_spec(name), source=name)
+    if not path.exists():
+        raise SpecError(
+            f"{name}: there is no such file, and no shipped spec of that name ({', '.join(list_shipped_specs())})"
+        )
+    return load_spec(path)
 
 
 def parse_spec(text: str, *, source: str, folder: Path = Path()) -> StudySpec:

@@ -47,6 +47,17 @@ def submit_study(engine: Engine, spec: StudySpec, *, retry_seconds: float = 0.0)
     return f"{spec.name}: queued, {spec.trial_count} trials; watch it with: adai-study watch {spec.name}"
 
 
+def submit_new_study(engine: Engine, spec: StudySpec, *, retry_seconds: float = 0.0) -> str:
+    """Put a study into the queue unless the database knows it, in whatever state; returns what was done, for people.
+
+    Raises:
+        SpecError: As :func:`submit_study`.
+    """
+    if check_name(engine, spec):
+        return f"{spec.name}: is there already; nothing was done"
+    return submit_study(engine, spec, retry_seconds=retry_seconds)
+
+
 def requeue_study(engine: Engine, name: str) -> str:
     """Put a study that is there into the queue, unless it runs or has all its results; returns what was done.
 
