@@ -1,6 +1,7 @@
 """Whether what runs in this container does what it is there for: ``healthy.py node|workers|server|dashboard``."""
 
 import os
+import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -11,9 +12,10 @@ _SECONDS = 10
 
 def is_node() -> bool:
     """Whether the head of Ray counts this container among its living nodes."""
-    from ray_node import head_address, own_address
+    from ray_node import head_address
 
-    address = own_address(head_address())
+    with socket.create_connection(head_address(), timeout=_SECONDS) as connection:
+        address = connection.getsockname()[0]
     return any(node.node_manager_address == address for node in _read_living_nodes())
 
 

@@ -51,8 +51,9 @@ class Node:
     def run(self) -> int:
         """Until told to stop, or until the driver ends; returns the exit code."""
         while not self._is_over():
-            if self._wait_for_head():
-                self._join()
+            address = self._wait_for_head()
+            if address is not None:
+                self._join(address)
                 self._pause(_PAUSE_SECONDS)
         if self._driver is None:
             return 0
@@ -76,24 +77,24 @@ class Node:
         while not self._is_over() and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
 
-    def _wait_for_head(self) -> bool:
+    def _wait_for_head(self) -> str | None:
+        """The address of this container in the network of the head, once that answers; None if all is over."""
         said = -_SAY_SECONDS
         while not self._is_over():
             try:
-                socket.create_connection(self._head, timeout=5).close()
+                with socket.create_connection(self._head, timeout=5) as connection:
+                    return str(connection.getsockname()[0])
             except OSError as error:
                 if time.monotonic() - said > _SAY_SECONDS:
                     said = time.monotonic()
                     _say(f"waiting for the head of Ray at {self._head[0]}:{self._head[1]} ({error})")
                 self._pause(_PAUSE_SECONDS)
-            else:
-                return True
-        return False
+        return None
 
-    def _join(self) -> None:
+    def _join(self, address: str) -> None:
         """Be a node until the head is gone, the node ends, or all is over."""
         host, port = self._head
-        words = ["ray", "start", f"--address={host}:{port}", f"--node-ip-address={own_address(self._head)}"]
+        words = ["ray", "start", f"--address={host}:{port}", f"--node-ip-address={address}"]
         watch = ClusterWatch([Endpoint("the head of Ray", self._head)])
         node = subprocess.Popen([*words, *_COMMON, *self._options], stdout=subprocess.DEVNULL)
         try:
@@ -107,7 +108,7 @@ class Node:
             _end(node)
 
     def _start_driver(self) -> None:
-        """Once there are workers: a driver refuses a cluster that has none at its start, but outlives one that loses them."""
+        """Once there are workers: at its start a driver refuses a cluster without; it outlives one that loses them."""
         if self._driver is None and self._driver_words is not None and not self._told and _has_workers():
             self._driver = subprocess.Popen(self._driver_words)
 
@@ -116,13 +117,6 @@ def head_address() -> tuple[str, int]:
     """Host and port of the head, as the environment says."""
     host, _, port = os.environ["ADAI_RAY_ADDRESS"].rpartition(":")
     return host, int(port)
-
-
-def own_address(head: tuple[str, int]) -> str:
-    """The address of this container in the network of the head."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(head)
-        return str(probe.getsockname()[0])
 
 
 def _has_workers() -> bool:

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Puts a backup in the place of the database and of reports of the same names: `make restore FROM=backups/...`.
+set -eu
+folder=${1:-}
+[ -f "$folder/database.dump" ] || { echo "Error: ${folder:-no folder} holds no database.dump; say: make restore FROM=backups/..." >&2; exit 2; }
+in_db() { docker compose exec -T db "$@"; }
+docker compose stop service dashboard
+docker compose up --no-log-prefix --exit-code-from migrate migrate   # the roles, if this is a new deployment
+# Beside the database first: a backup that cannot be read costs nothing.
+in_db dropdb -U postgres --force --if-exists adai_restored
+in_db createdb -U postgres -O adai adai_restored
+in_db pg_restore -U postgres -d adai_restored --no-owner --no-acl --role=adai --exit-on-error --single-transaction < "$folder/database.dump"
+in_db dropdb -U postgres --force adai
+in_db psql -U postgres -qc 'ALTER DATABASE adai_restored RENAME TO adai'
+tar -xf "$folder/reports.tar"
+docker compose up -d
+echo "restored from $folder"
