@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-processes test-reports test-dashboards test-faults check bench docs clean
+.PHONY: help install demo test test-processes test-reports test-dashboards test-faults test-compose backup restore check bench docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,8 @@ demo: $(INSTALLED) ## Run the shipped digits study from the start and write its 
 	rm -rf demo && mkdir demo
 	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
 
-test: check ## Run all checks, and all tests but those that the next four targets run
-	$(BIN)/pytest -m "not processes and not faults and not reports and not dashboards"
+test: check ## Run all checks, and all tests but those that the next five targets run
+	$(BIN)/pytest -m "not processes and not faults and not reports and not dashboards and not compose"
 
 test-processes: $(INSTALLED) ## Run the tests of commands, servers and pools of workers (some minutes)
 	$(BIN)/pytest -m processes
@@ -37,6 +37,15 @@ test-dashboards: $(INSTALLED) ## Run the tests that use the dashboard in Chromiu
 
 test-faults: $(INSTALLED) ## Run the tests that kill clusters, servers and drivers (about ten minutes)
 	$(BIN)/pytest -m faults
+
+test-compose: $(INSTALLED) ## Run the tests of the deployment, on a real Docker engine (about ten minutes; skipped without one)
+	$(BIN)/pytest -m compose
+
+backup: ## Write database and reports of the running deployment into backups/
+	@deploy/backup.sh
+
+restore: ## Put a backup in the place of what is there: make restore FROM=backups/...
+	@deploy/restore.sh "$(FROM)"
 
 check: $(INSTALLED) ## Format, lint and type checks
 	$(BIN)/ruff format --check .
