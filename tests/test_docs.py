@@ -656,7 +656,21 @@ def test_every_environment_variable_is_documented() -> None:
     used = set(re.findall(r"(?<![A-Z_])(?:ADAI|XDG)_[A-Z]+(?:_[A-Z]+)*", text))
     used |= {f"ADAI_{field.upper()}" for field in Settings.model_fields}
     assert used == set(first_names(section("operating.md", "Environment variables")))
+    # Of Compose: those of .env.example, whose comments document them.
+    used |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for page in PAGES for name in re.findall(r"ADAI_[A-Z_]+", read(page))} <= used
+
+
+def test_the_example_of_env_has_every_variable_of_compose_with_its_default() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    files = [ROOT / "docker-compose.yml", *(ROOT / "deploy").glob("*.yml")]
+    used = {
+        match for file in files for match in re.findall(r"\$\{([A-Z_]+):?-([^}]*)\}", file.read_text(encoding="utf-8"))
+    }
+    assert {name for name, _ in used} | {"COMPOSE_PROFILES"} == set(documented)
+    switched_on = {"ADAI_GPU_SHARE": "0"}
+    assert {(name, default) for name, default in used if switched_on.get(name, documented[name]) != default} == set()
 
 
 def test_every_exit_code_is_documented() -> None:
