@@ -189,7 +189,8 @@ def test_a_study_that_everything_happens_to_equals_an_undisturbed_one(demo: Proj
     def wait_for_more() -> None:
         wanted = next(reached)
         demo.wait_until(lambda: demo.ended("disturbed") >= wanted, f"{wanted} runs of the disturbed study ended")
-        assert demo.state("disturbed") == "running"
+        # After a restart it waits for a moment, until a server takes it.
+        assert demo.state("disturbed") in ("running", "queued")
 
     wait_for_more()
     demo.kill("ray-worker")

@@ -168,7 +168,8 @@ class Project:
 
     @contextmanager
     def signed_in(self) -> Iterator[httpx.Client]:
-        """The dashboard, for the first operator."""
+        """The dashboard, for the first operator, once it answers."""
+        self.wait_until(lambda: self.is_healthy("dashboard"), "the dashboard is healthy", 90)
         with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
             answer = client.post("/sign-in", data={"name": "operator", "password": self.password})
             assert answer.status_code == 303, answer.text
