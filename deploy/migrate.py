@@ -10,6 +10,8 @@ from psycopg import sql
 
 _SECRETS = Path("/secrets")
 _OPERATOR = "operator"
+#: Among PostgreSQL's advisory locks; another one than that of the tables' upgrade.
+_LOCK = 0x6D696772
 #: Roles that log in, and the files of their passwords. The first owns the tables.
 _ROLES = {
     "adai": "owner/password",
@@ -21,10 +23,15 @@ _ROLES = {
 def main() -> int:
     """Do all of it; everything may be repeated. Returns the exit code."""
     try:
-        _set_roles()
-        _command("db", "upgrade")
-        _command("db", "grant", "--reader", "adai_reader", "--dashboard", "adai_dashboard")
-        _add_operator()
+        with psycopg.connect(
+            host="db", dbname="adai", user="postgres", password=_read("server/password"), autocommit=True
+        ) as connection:
+            # Until the connection ends: two of us at once would disturb each other.
+            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            _set_roles(connection)
+            _command("db", "upgrade")
+            _command("db", "grant", "--reader", "adai_reader", "--dashboard", "adai_dashboard")
+            _add_operator()
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         print(
@@ -43,18 +50,15 @@ def _read(name: str) -> str:
     return (_SECRETS / name).read_text(encoding="utf-8").strip()
 
 
-def _set_roles() -> None:
+def _set_roles(connection: psycopg.Connection) -> None:
     """Roles with their passwords, of which the server only sees what it stores itself."""
-    with psycopg.connect(
-        host="db", dbname="adai", user="postgres", password=_read("server/password"), autocommit=True
-    ) as connection:
-        for role, file in _ROLES.items():
-            found = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
-            verb = sql.SQL("CREATE" if found is None else "ALTER")
-            verifier = connection.pgconn.encrypt_password(_read(file).encode(), role.encode(), b"scram-sha-256")
-            statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
-            connection.execute(statement.format(verb, sql.Identifier(role), sql.Literal(verifier.decode())))
-        connection.execute("ALTER DATABASE adai OWNER TO adai")
+    for role, file in _ROLES.items():
+        found = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+        verb = sql.SQL("CREATE" if found is None else "ALTER")
+        verifier = connection.pgconn.encrypt_password(_read(file).encode(), role.encode(), b"scram-sha-256")
+        statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(verb, sql.Identifier(role), sql.Literal(verifier.decode())))
+    connection.execute("ALTER DATABASE adai OWNER TO adai")
 
 
 def _add_operator() -> None:

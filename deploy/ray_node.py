@@ -144,6 +144,9 @@ def main(role: str, *words: str) -> int:
     address = head_address()
     if role == "head":
         ip = socket.gethostbyname(socket.gethostname())
+        _say(f"the head is at {ip}:{address[1]}")
+        # What Ray says then is how people start further nodes by hand.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         options = ["--head", f"--port={address[1]}", f"--node-ip-address={ip}", "--num-cpus=0", "--num-gpus=0"]
         os.execvp("ray", ["ray", "start", *options, "--include-dashboard=false", *_COMMON])
     if role == "worker":

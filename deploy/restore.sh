@@ -5,7 +5,10 @@ folder=${1:-}
 [ -f "$folder/database.dump" ] || { echo "Error: ${folder:-no folder} holds no database.dump; say: make restore FROM=backups/..." >&2; exit 2; }
 in_db() { docker compose exec -T db "$@"; }
 docker compose stop service dashboard
-docker compose up --no-log-prefix --exit-code-from migrate migrate   # the roles, if this is a new deployment
+# Whatever happens, they run again at the end, with the one database or the other.
+trap 'docker compose up --detach' EXIT
+# The roles, if this is a new deployment.
+docker compose run --rm --no-TTY migrate
 # Beside the database first: a backup that cannot be read costs nothing.
 in_db dropdb -U postgres --force --if-exists adai_restored
 in_db createdb -U postgres -O adai adai_restored
@@ -13,5 +16,4 @@ in_db pg_restore -U postgres -d adai_restored --no-owner --no-acl --role=adai --
 in_db dropdb -U postgres --force adai
 in_db psql -U postgres -qc 'ALTER DATABASE adai_restored RENAME TO adai'
 tar -xf "$folder/reports.tar"
-docker compose up -d
-echo "restored from $folder"
+echo "$folder is restored"
