@@ -112,11 +112,12 @@ def test_a_backup_that_cannot_be_read_costs_nothing(project: Project) -> None:
 
 def test_gpus_are_reserved_in_their_profile_only(project: Project) -> None:
     assert "ray-worker-gpu" not in project.compose("config", "--services").stdout
+    project.change_env(ADAI_GPU_CPUS="1", ADAI_GPUS="2")
     project.compose("--profile", "gpu", "create", "ray-worker-gpu")
     (container,) = project.containers("ray-worker-gpu")
     (request,) = container["HostConfig"]["DeviceRequests"]
     assert request["Driver"] == "nvidia"
-    assert request["Count"] == -1
+    assert request["Count"] == 2
     assert request["Capabilities"] == [["gpu"]]
     project.compose("--profile", "gpu", "rm", "--force", "ray-worker-gpu")
 
