@@ -1,5 +1,6 @@
 """Whether what runs in this container does what it is there for: ``healthy.py node|workers|server|dashboard``."""
 
+import datetime as dt
 import os
 import socket
 import sys
@@ -34,15 +35,16 @@ def _read_living_nodes() -> list[Any]:
 
 def is_server() -> bool:
     """Whether the server of this container has workers, and has lately said so in the database."""
-    from study.claim import this_process
+    from study.claim import is_here
     from study.database_passwords import add_passwords
     from study.settings import Settings
     from study.storage.engine import open_database
-    from study.storage.servers import read_living_servers
+    from study.storage.servers import SILENCE_SECONDS, read_living_servers
 
-    machine = this_process().rsplit(":", 2)[0]
     with open_database(add_passwords(Settings()).database_url) as engine, engine.connect() as connection:
-        return any(server.process.rsplit(":", 2)[0] == machine for server in read_living_servers(connection))
+        ours = [server for server in read_living_servers(connection) if is_here(server.process)]
+    # Of a process of the same machine it is enough for others that it exists; it may hang.
+    return any((dt.datetime.now(dt.UTC) - server.seen_at).total_seconds() < SILENCE_SECONDS for server in ours)
 
 
 def is_dashboard() -> bool:
