@@ -1,10 +1,13 @@
 """Backup, restore and upgrade with a study half done, removal, and what is said where something is wrong."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from compose_project import Project, deployed
+from small_disk import small_disk
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 
@@ -232,3 +235,25 @@ def test_a_full_volume_is_named(project: Project) -> None:
     files = ("-f", "docker-compose.yml", "-f", "small.yml")
     assert project.compose(*files, "up", "--detach", check=False).returncode != 0
     assert "MB are free where the database lies, and 200 MB are needed; make room" in project.logs("init")
+
+
+def test_a_volume_that_fills_up_costs_nothing_once_there_is_room(project: Project, tmp_path: Path) -> None:
+    project.compose("down", "--volumes")
+    disk = tmp_path / "disk"
+    with small_disk(disk, 400 * 1024):
+        disk.chmod(0o1777)
+        small = f"volumes: {{database: {{driver_opts: {{type: none, o: bind, device: '{disk}'}}}}}}\n"
+        (project.folder / "small.yml").write_text(small)
+        project.change_env(COMPOSE_FILE="docker-compose.yml:small.yml")
+        project.up()
+        submit(project, "crowded")
+        project.wait_until(lambda: project.ended("crowded") > 0, "the study has begun")
+        with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(b"0" * 2**20)
+        project.wait_until(lambda: "No space left on device" in project.logs("service", "db"), "the log says so", 90)
+        (disk / "filler").unlink()
+        project.wait_for_state("crowded", "completed")
+        assert len(project.table("crowded")) == RUNS
+        project.compose("down", "--volumes")
+    project.change_env(COMPOSE_FILE="docker-compose.yml")
