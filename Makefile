@@ -51,6 +51,7 @@ check: $(INSTALLED) ## Format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=deploy $(BIN)/mypy deploy/*.py
 
 bench: $(INSTALLED) ## Measure engines, whole studies, database and driver beside what users would write, into benchmarks/results/
 	$(BIN)/python benchmarks/engines.py
