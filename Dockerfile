@@ -31,6 +31,8 @@ RUN install --directory --mode 1777 /cache && install --directory --mode 0755 /w
 COPY --from=build /wheels /wheels
 RUN /opt/adai/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-index /wheels/*.whl
 COPY deploy/*.py /opt/adai/deploy/
+# Whatever the umask of the clone was.
+RUN chmod -R a+rX /opt/adai/deploy
 # torch and Ray ask for a user's name and home; the user that compose sets has neither.
 ENV PATH=/opt/adai/bin:${PATH} \
     HOME=/tmp USER=adai LOGNAME=adai TZ=UTC \

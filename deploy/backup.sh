@@ -9,7 +9,8 @@ mkdir -p "$folder.part"
 trap 'rm -rf "$folder.part"' EXIT
 # One snapshot, while studies go on: what they write later is trained again after a restore.
 docker compose exec -T db pg_dump -U postgres -d adai --format=custom --no-owner --no-acl > "$folder.part/database.dump"
-tar -cf "$folder.part/reports.tar" reports specs
+# 1: a report was written meanwhile; there may be a part of it, and the whole can be written again.
+tar -cf "$folder.part/reports.tar" reports specs || [ $? -eq 1 ]
 mv "$folder.part" "$folder"
 trap - EXIT
 echo "$folder: $(du -sh "$folder" | cut -f1). Secrets are not in it: a restore works with new ones."

@@ -20,15 +20,18 @@ _ROLES = {
 }
 
 
-def main() -> int:
-    """Do all of it; everything may be repeated. Returns the exit code."""
+def main(*words: str) -> int:
+    """Do all of it, or with the word ``roles`` no more than roles; all may be repeated. Returns the exit code."""
     try:
         with psycopg.connect(
-            host="db", dbname="adai", user="postgres", password=_read("server/password"), autocommit=True
+            host="db", dbname="postgres", user="postgres", password=_read("server/password"), autocommit=True
         ) as connection:
             # Until the connection ends: two of us at once would disturb each other.
             connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             _set_roles(connection)
+            _make_database(connection)
+            if words == ("roles",):
+                return 0
             _command("db", "upgrade")
             _command("db", "grant", "--reader", "adai_reader", "--dashboard", "adai_dashboard")
             _add_operator()
@@ -58,6 +61,12 @@ def _set_roles(connection: psycopg.Connection) -> None:
         verifier = connection.pgconn.encrypt_password(_read(file).encode(), role.encode(), b"scram-sha-256")
         statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
         connection.execute(statement.format(verb, sql.Identifier(role), sql.Literal(verifier.decode())))
+
+
+def _make_database(connection: psycopg.Connection) -> None:
+    """The database, which the server makes at its first start unless that was broken off."""
+    if connection.execute("SELECT FROM pg_database WHERE datname = 'adai'").fetchone() is None:
+        connection.execute("CREATE DATABASE adai")
     connection.execute("ALTER DATABASE adai OWNER TO adai")
 
 
@@ -82,4 +91,4 @@ def _command(*words: str, text: str | None = None, capture: bool = False) -> str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -63,7 +63,9 @@ def _find_unwritable() -> Iterator[str]:
         if os.access(path, os.W_OK | os.X_OK):
             continue
         owner = path.stat()
-        if owner.st_uid == 0:
+        if owner.st_uid == user:
+            todo = f"on the host: chmod u+rwx {name}; where SELinux forbids it, label the folder for containers"
+        elif owner.st_uid == 0:
             todo = f"give it to that user, on the host: chown -R {user}:{group} {name}"
         else:
             todo = f"put these lines into .env: ADAI_UID={owner.st_uid} and ADAI_GID={owner.st_gid}"
@@ -86,8 +88,16 @@ def _make_secrets() -> Iterator[str]:
     for secret in _ALL:
         path = _SECRETS / secret.name
         if path.exists():
-            if not path.read_text(encoding="utf-8").strip():
+            try:
+                found = path.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                yield f"secrets/{secret.name} cannot be read ({error.strerror}); give it to user {os.getuid()}"
+                continue
+            if not found:
                 yield f"secrets/{secret.name} is empty; write the secret into it, or remove it for a new one"
+            elif path.stat().st_mode & secret.mode != secret.mode:
+                todo = f"chmod {secret.mode:04o} secrets/{secret.name}"
+                yield f"secrets/{secret.name} is closed to those who need it; do: {todo}"
         elif not secret.follows and _DATABASE.exists():
             yield (
                 f"secrets/{secret.name} is missing, and the database that is there wants the password that was in it; "

@@ -44,6 +44,8 @@ class Node:
         self._options = options
         self._driver_words = driver
         self._told = False
+        # Just after the start there are none yet.
+        self._said = time.monotonic() - _SAY_SECONDS / 2
         self._driver: subprocess.Popen[bytes] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -109,8 +111,13 @@ class Node:
 
     def _start_driver(self) -> None:
         """Once there are workers: at its start a driver refuses a cluster without; it outlives one that loses them."""
-        if self._driver is None and self._driver_words is not None and not self._told and _has_workers():
+        if self._driver is not None or self._driver_words is None or self._told:
+            return
+        if _has_workers():
             self._driver = subprocess.Popen(self._driver_words)
+        elif time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            _say("waiting for workers that train; are there any? docker compose ps")
 
 
 def head_address() -> tuple[str, int]:

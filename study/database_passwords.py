@@ -1,6 +1,9 @@
 """Passwords of database users from files, so that they stand in no URL, no environment and no list of processes."""
 
+import contextlib
 from pathlib import Path
+
+from sqlalchemy import URL
 
 from study.errors import RequestError
 from study.settings import Settings
@@ -24,6 +27,16 @@ def add_passwords(settings: Settings) -> Settings:
         if url is not None and file is not None
     }
     return settings.model_copy(update=complete) if complete else settings
+
+
+def url_for_child(url: URL) -> str:
+    """The URL for the environment of a child: without the password, if the child finds it in the file."""
+    file = Settings().database_password_file
+    if file is not None and url.password is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if file.read_text(encoding="utf-8").strip() == url.password:
+                url = url._replace(password=None)
+    return url.render_as_string(hide_password=False)
 
 
 def _with_password(url: str, file: Path, variable: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Self
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from study.database_passwords import url_for_child
 from study.errors import SpecError, StudyError
 from study.spec_checking import read_web_spec
 from study.storage import requests, servers
@@ -220,7 +221,7 @@ class RequestHandler:
             known = find_row(connection, name).name
         folder = Path(self.reports or Path()).absolute() / known
         # Not among the words, which everybody on the machine can read: the address may hold a password.
-        url = self.engine.url.render_as_string(hide_password=False)
+        url = url_for_child(self.engine.url)
         words = (*_COMMAND, "report", "--out", str(folder), "--tolerance", str(self.tolerance), "--", known)
         with tempfile.TemporaryFile() as output:
             code = self._run(words, output, os.environ | {"ADAI_DATABASE_URL": url})

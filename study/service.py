@@ -91,7 +91,7 @@ class Service:
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
     _sightings: dict[int, _Sighting] = field(default_factory=dict)
     _reporting: threading.Lock = field(default_factory=threading.Lock)
-    _workers: int = 0
+    _pool: SharablePool | None = None
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT, or, if asked for, until nothing is left to do.
@@ -108,10 +108,10 @@ class Service:
                         listen()
                         first = False
                         self.metrics.workers.set(inner.slots)
-                        self._workers = inner.slots
+                        self._pool = inner
                         self._serve(pool, handler)
                 except (PoolLostError, RayUnavailableError) as error:
-                    self._workers = 0
+                    self._pool = None
                     if first:
                         raise
                     process_log.error(
@@ -125,7 +125,7 @@ class Service:
             self.options.reports,
             tolerance=self.options.tolerance,
             retry_seconds=self.options.drive.database_retry_seconds,
-            presence=lambda: Presence(self._workers, len(self._threads)),
+            presence=lambda: Presence(0 if self._pool is None else self._pool.slots, len(self._threads)),
         )
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, Row
 
 from study.claim import describe, is_alive, is_here
 from study.creation import check_name, create_study
-from study.errors import StudyError
+from study.errors import SpecError, StudyError
 from study.spec import StudySpec
 from study.storage import endings
 from study.storage.claims import ENDED, ask_to_cancel, bury_driver, find_row, queue_study
@@ -48,12 +48,16 @@ def submit_study(engine: Engine, spec: StudySpec, *, retry_seconds: float = 0.0)
 
 
 def submit_new_study(engine: Engine, spec: StudySpec, *, retry_seconds: float = 0.0) -> str:
-    """Put a study into the queue unless the database knows it, in whatever state; returns what was done, for people.
+    """Put a study into the queue unless the database knows its name, in whatever state; returns what was done.
 
     Raises:
-        SpecError: As :func:`submit_study`.
+        SpecError: The study cannot be planned.
     """
-    if check_name(engine, spec):
+    try:
+        known = check_name(engine, spec)
+    except SpecError:
+        return f"{spec.name}: is there already, with another spec; nothing was done: give the new one another name"
+    if known:
         return f"{spec.name}: is there already; nothing was done"
     return submit_study(engine, spec, retry_seconds=retry_seconds)
 

@@ -97,6 +97,8 @@ def test_a_backup_is_restored_into_a_new_deployment_which_ends_the_study(project
             secret.unlink()
 
     project.up("db")
+    # A first start that was broken off.
+    project.sql("DROP DATABASE adai", database="postgres")
     project.run("make", "restore", f"FROM={backup}")
     assert project.ended("restored") >= ended
     project.wait_for_state("restored", "completed")
@@ -108,6 +110,7 @@ def test_a_backup_that_cannot_be_read_costs_nothing(project: Project) -> None:
     folder.mkdir(parents=True)
     (folder / "database.dump").write_bytes(b"PGDMP, but no more")
     assert project.run("make", "restore", "FROM=backups/broken", check=False).returncode != 0
+    project.sql("CREATE DATABASE adai_before")  # as an earlier restore may leave it
     assert "holds no database.dump" in project.run("make", "restore", "FROM=backups/none", check=False).stdout
     project.up()
     assert project.state("undisturbed") == "completed"
@@ -209,8 +212,8 @@ def test_a_password_that_the_database_wants_is_not_made_anew(project: Project) -
         assert not file.exists()
         file.write_text("another password")
         file.chmod(0o444)
-        said = project.compose("run", "--rm", "--no-TTY", "migrate", check=False)
-        assert "the database server refuses its administrator" in said.stdout
+        project.compose("up", "--detach", "--force-recreate", check=False)
+        assert "the database server refuses its administrator" in project.logs("migrate")
     finally:
         file.unlink(missing_ok=True)
         file.write_text(kept)

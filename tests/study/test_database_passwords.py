@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from study.cli import main
-from study.database_passwords import add_passwords
+from study.database_passwords import add_passwords, url_for_child
 from study.errors import RequestError
 from study.settings import Settings
 
@@ -55,3 +56,15 @@ def test_the_command_takes_the_password_from_the_file_and_shows_it_to_nobody(
     assert result.exit_code == 1
     assert "ana:***@localhost:1" in result.output
     assert "not-to-be-seen" not in result.output
+
+
+def test_a_child_that_finds_the_password_in_the_file_is_not_told_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url("postgresql+psycopg://adai:secret@db/adai")
+    assert url_for_child(url) == "postgresql+psycopg://adai:secret@db/adai"
+    (tmp_path / "password").write_text("secret\n")
+    monkeypatch.setenv("ADAI_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+    assert url_for_child(url) == "postgresql+psycopg://adai@db/adai"
+    (tmp_path / "password").write_text("another\n")
+    assert url_for_child(url) == "postgresql+psycopg://adai:secret@db/adai"

@@ -76,7 +76,9 @@ class Project:
 
     def run(self, *words: str, check: bool = True, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a command in its folder; what it says is shown when it fails."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAI_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ADAI_", "MAKE", "MFLAGS"))
+        }
         result = subprocess.run(
             words,
             cwd=self.folder,
@@ -142,6 +144,11 @@ class Project:
         ids = self.run(*words).stdout.split()
         found: list[dict[str, Any]] = json.loads(self.run("docker", "inspect", *ids).stdout) if ids else []
         return found
+
+    def networks(self) -> list[str]:
+        """The keys of its networks."""
+        label = f"--filter=label=com.docker.compose.project={self.name}"
+        return self.run("docker", "network", "ls", "--quiet", label).stdout.split()
 
     def is_healthy(self, service: str) -> bool:
         """Whether all containers of a service pass its health check."""
