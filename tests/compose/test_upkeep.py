@@ -99,6 +99,8 @@ def test_a_backup_is_restored_into_a_new_deployment_which_ends_the_study(project
     project.up("db")
     # A first start that was broken off.
     project.sql("DROP DATABASE adai", database="postgres")
+    # And an earlier restore.
+    project.sql("CREATE DATABASE adai_before", database="postgres")
     project.run("make", "restore", f"FROM={backup}")
     assert project.ended("restored") >= ended
     project.wait_for_state("restored", "completed")
@@ -110,7 +112,6 @@ def test_a_backup_that_cannot_be_read_costs_nothing(project: Project) -> None:
     folder.mkdir(parents=True)
     (folder / "database.dump").write_bytes(b"PGDMP, but no more")
     assert project.run("make", "restore", "FROM=backups/broken", check=False).returncode != 0
-    project.sql("CREATE DATABASE adai_before")  # as an earlier restore may leave it
     assert "holds no database.dump" in project.run("make", "restore", "FROM=backups/none", check=False).stdout
     project.up()
     assert project.state("undisturbed") == "completed"
