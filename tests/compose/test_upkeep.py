@@ -97,6 +97,7 @@ def test_a_backup_is_restored_into_a_new_deployment_which_ends_the_study(project
             secret.unlink()
 
     project.up("db")
+    project.wait_until(lambda: project.is_healthy("db"), "the database is healthy", 90)
     # A first start that was broken off.
     project.sql("DROP DATABASE adai", database="postgres")
     # And an earlier restore.
