@@ -107,7 +107,6 @@ class Service:
                         # Ray's start replaces the handler of SIGTERM by one that aborts.
                         listen()
                         first = False
-                        self.metrics.workers.set(inner.slots)
                         self._pool = inner
                         self._serve(pool, handler)
                 except (PoolLostError, RayUnavailableError) as error:
@@ -181,6 +180,7 @@ class Service:
             self._sightings.clear()
             process_log.warning("database_away", error=str(getattr(error, "orig", None) or error))
         self.metrics.studies_running.set(len(self._threads))
+        self.metrics.workers.set(pool.inner.slots)
         return waiting
 
     def _take(self) -> tuple[str, int] | None:

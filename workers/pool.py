@@ -88,7 +88,7 @@ class WorkerPool(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many batches it works on at once; may grow."""
+        """How many batches it works on at once, 1 or more; may grow and shrink."""
         ...
 
     def check_workload(self, workload: WorkloadReference) -> None:

@@ -23,6 +23,22 @@ class RayUnavailableError(Exception):
     """Ray is not installed, does not answer or has no free processors; the message says what to do."""
 
 
+def import_ray() -> Any:
+    """The module, imported here only: adai and workers also run where it is not installed.
+
+    Raises:
+        RayUnavailableError: It is not installed.
+    """
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise RayUnavailableError(
+            f"Ray is not installed ({error}); do: pip install ray, or use --pool inline"
+        ) from error
+    return ray
+
+
 def connect(ray: Any, address: str | None, workers: int | None) -> list[Endpoint]:
     """Connect this process.
 

@@ -1,6 +1,7 @@
 """The pool of Ray actors: one long-lived worker per slot, on this machine or on a cluster."""
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from workers.messages import (
 )
 from workers.planner import PlanRequest
 from workers.pool import PoolLostError, RefusedError, WorkerSettings
-from workers.ray_connection import RayUnavailableError, connect
+from workers.ray_connection import RayUnavailableError, connect, import_ray
 from workers.ray_watch import ClusterWatch
 from workers.ray_worker import Worker
 
@@ -30,7 +31,7 @@ _START_SECONDS = 120.0
 _COMPANY_SECONDS = 15.0
 #: Between two attempts to start a worker that could not start.
 _RESTART_SECONDS = 5.0
-#: Between two looks at whether the cluster has grown.
+#: Between two looks at whether the cluster has grown or shrunk.
 _GROWTH_SECONDS = 15.0
 #: How long Ray is asked why a worker is not there.
 _EXPLAIN_SECONDS = 5.0
@@ -66,7 +67,8 @@ class RayPool:
     """Runs batches on Ray actors.
 
     Args:
-        workers: Number of actors; None for one per processor of the machine or cluster, more when the cluster grows.
+        workers: Number of actors; None for one per processor of the machine or cluster, also when the cluster grows
+            or shrinks.
         address: Of a running cluster (``host:port``, ``ray://host:port`` or ``auto``); None starts a local Ray that
             ends with the pool.
         settings: What each worker uses.
@@ -78,7 +80,7 @@ class RayPool:
     def __init__(
         self, *, workers: int | None = None, address: str | None = None, settings: WorkerSettings | None = None
     ) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._settings = settings or WorkerSettings()
         self.device = self._settings.device
         self._address = address
@@ -104,6 +106,7 @@ class RayPool:
             self._actor_class = self._ray.remote(
                 num_cpus=1, num_gpus=self._settings.gpu_share, max_restarts=0, max_task_retries=0
             )(Worker)
+            self._names = (f"ray-{number}" for number in itertools.count())
             self.slots = 0
             self._add_slots(self._count_slots())
             undo.pop_all()
@@ -130,9 +133,29 @@ class RayPool:
         return slots
 
     def _add_slots(self, count: int) -> None:
-        for number in range(self.slots, self.slots + count):
-            self._start(_Slot(f"ray-{number}", None))
+        for name in itertools.islice(self._names, count):
+            self._start(_Slot(name, None))
         self.slots += count
+
+    def _remove_slots(self, count: int) -> None:
+        """Give up as many places whose worker is not up: in a cluster that shrank, Ray has no processor for it."""
+        for awaited, slot in list(self._starting.items())[::-1][:count]:
+            self._ray.kill(slot.actor)
+            del self._starting[awaited]
+            self.slots -= 1
+            count -= 1
+        while self._resting and count > 0:
+            self._resting.pop()
+            self.slots -= 1
+            count -= 1
+
+    def _follow_cluster(self) -> None:
+        """One worker per processor; one is waited for where none is left."""
+        change = max(1, self._room()[0]) - self.slots
+        if change > 0:
+            self._add_slots(change)
+        else:
+            self._remove_slots(-change)
 
     def _start(self, slot: _Slot) -> None:
         """Give the slot a new actor; it gets work when it is up, which may be never on a cluster that shrank."""
@@ -236,7 +259,7 @@ class RayPool:
             raise PoolLostError(f"{kind} is gone ({self._watch.lost}); {todo}")
 
     def _look_around(self) -> None:
-        """Start again what could not start, grow with the cluster, give up questions that nobody can answer."""
+        """Start again what could not start, follow the cluster's size, give up questions that nobody can answer."""
         now = time.monotonic()
         while self._resting and self._resting[0][0] <= now:
             self._start(self._resting.popleft()[1])
@@ -247,7 +270,7 @@ class RayPool:
                 self._questions.popleft().answer.set_exception(self._no_workers())
         if self._address is not None and self._requested is None and now - self._last_look > _GROWTH_SECONDS:
             self._last_look = now
-            self._add_slots(max(0, self._room()[0] - self.slots))
+            self._follow_cluster()
 
     def _no_workers(self) -> RayUnavailableError:
         free = self._ray.available_resources().get("CPU", 0)
@@ -348,18 +371,6 @@ class RayPool:
         self._watch.close()
         # Of a cluster that is gone this takes five seconds; without it, Ray would end the process after a minute.
         self._ray.shutdown()
-
-
-def _import_ray() -> Any:
-    """Ray, imported here only: adai and workers also run where it is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise RayUnavailableError(
-            f"Ray is not installed ({error}); do: pip install ray, or use --pool inline"
-        ) from error
-    return ray
 
 
 def _first_error(answers: "Sequence[Future[Any]]") -> "Future[None]":

@@ -242,7 +242,7 @@ def kill_cluster_without_work(cluster: Cluster) -> None:
 
 
 @pytest.mark.faults
-def test_a_pool_grows_with_its_cluster_and_bears_that_it_shrinks(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_pool_grows_and_shrinks_with_its_cluster(cluster: Cluster, tmp_path: Path) -> None:
     run_alone(f"add_and_kill_a_node({cluster!r}, Path({str(tmp_path)!r}))")
 
 
@@ -259,7 +259,7 @@ def add_and_kill_a_node(cluster: Cluster, folder: Path) -> None:
         lost, _ = wait_for_event(pool, lambda event: isinstance(event, BatchFailed))
         assert isinstance(lost, BatchFailed)
         assert lost.termination is Termination.WORKER_LOST
-        # Its worker has no place, and gets no work.
+        _serve_until(pool, lambda: pool.slots == 2)
         pool.submit(make_faulty_batch(lost.batch_id + 10, folder / "never", epochs=1))
         assert all(event.batch_id < 10 for event in collect(pool, 5))
         first = next(batch_id for batch_id in (1, 2, 3) if batch_id != lost.batch_id)
@@ -267,8 +267,8 @@ def add_and_kill_a_node(cluster: Cluster, folder: Path) -> None:
         assert isinstance(wait_for_event(pool, is_end(lost.batch_id + 10))[0], BatchFinished)
         assert pool.free <= 1
         cluster.add_node()
-        _serve_until(pool, lambda: pool.free == 2)
-        assert pool.slots == 3
+        # At first Ray may count the killed node, too.
+        _serve_until(pool, lambda: pool.free == 2 and pool.slots == 3)
 
 
 def _serve_until(pool: RayPool, condition: Callable[[], bool]) -> None:
