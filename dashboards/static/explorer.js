@@ -91,8 +91,8 @@ const show = async () => {
 
 /** A map with its caption, its slider and its table. */
 const makeFigure = (first) => {
-  const heading = make("h3", { id: `map-${first.optimizer}` }, first.title);
-  const plotPlace = make("div", { class: "plot map", role: "img", "aria-labelledby": heading.id });
+  const heading = make("h2", { id: `map-${first.optimizer}` }, first.title);
+  const plotPlace = make("div", { class: "plot map", role: "group", "aria-labelledby": heading.id });
   const slider = make("input", { type: "range", min: 1, max: 1, value: 1, step: 1 });
   const said = make("output", { class: "said" });
   const opener = make("button", { type: "button" }, "Show trial");

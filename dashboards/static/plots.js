@@ -127,6 +127,8 @@ export const makePlot = async (place, name, build) => {
     const colours = readColours();
     const { traces, layout } = build(colours);
     await Plotly.react(place, traces, layoutOf(layout, colours), config);
+    // Who hears a page is told what is drawn by the words and the table beside it, not by the ticks of the axes.
+    place.querySelectorAll(".main-svg").forEach((drawing) => drawing.setAttribute("aria-hidden", "true"));
   };
   await draw();
   onThemeChange(draw);

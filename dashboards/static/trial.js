@@ -84,7 +84,7 @@ const buildMetric = (seeds, metric, diverged) => (colours) => {
 const showMetric = async (seeds, metric, diverged) => {
   const title = METRICS[metric];
   const heading = make("h3", { id: `curve-${metric}` }, title);
-  const plotPlace = make("div", { class: "plot", role: "img", "aria-labelledby": heading.id });
+  const plotPlace = make("div", { class: "plot", role: "group", "aria-labelledby": heading.id });
   const last = [...seeds].map(([seed, epochs]) => `seed ${seed} ${formatNumber(epochs.at(-1)[metric])} after epoch ${epochs.at(-1).epoch}`);
   place.append(make("figure", { class: "panel" }, heading, plotPlace, make("figcaption", { class: "quiet small" }, `At the end: ${last.join("; ")}.`)));
   await makePlot(plotPlace, `${study}-${optimizer}-${trial}-${metric}`, buildMetric(seeds, metric, diverged));

@@ -35,7 +35,7 @@ def test_maps_are_drawn_side_by_side_on_one_scale_without_any_complaint_of_the_b
 ) -> None:
     with opened(browser, dashboard, VIEWER, f"{ADDRESS}/landscape?y=", color_scheme=scheme) as page:
         drawn(page, 2)
-        expect(page.locator("#maps h3")).to_have_text(["Adai", re.compile("SGD")])
+        expect(page.locator("#maps h2")).to_have_text(["Adai", re.compile("SGD")])
         expect(page.locator("#bar")).to_have_attribute("aria-label", re.compile("Objective .*: from"))
         ranges = page.evaluate("[...document.querySelectorAll('.map')].map(m => m.layout.yaxis.range.join())")
         assert len(set(ranges)) == 1
@@ -47,7 +47,7 @@ def test_an_optimizer_without_an_axis_says_so_and_leads_to_its_own(browser: Chro
         drawn(page)
         lacking = page.locator(".lacking").filter(has_text="has no axis beta0")
         lacking.get_by_role("link").click()
-        expect(page.locator("#maps h3")).to_have_text([re.compile("SGD")])
+        expect(page.locator("#maps h2")).to_have_text([re.compile("SGD")])
         drawn(page)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from dashboard_server import PASSWORD, Served
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -149,6 +150,13 @@ def scrolls_sideways(page: Page) -> bool:
     size = page.viewport_size
     assert size is not None
     return int(page.evaluate("document.documentElement.scrollWidth")) > size["width"]
+
+
+def find_barriers(page: Page) -> list[str]:
+    """What keeps people from using a page, as axe-core sees it: the rules of WCAG 2.2 A and AA, and good practice."""
+    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    violations = Axe().run(page, options=options).response["violations"]
+    return [f"{each['id']} ({each['help']}): {node['html'][:160]}" for each in violations for node in each["nodes"]]
 
 
 def open_tab(page: Page, title: str) -> None:
