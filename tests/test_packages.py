@@ -51,7 +51,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         # Triton comes with torch's CUDA builds; this one module is imported only for parameters on CUDA.
         extra = {"triton"} if relative == "adai/inertia_cuda.py" else set()
         assert names <= {"adai", "torch", *sys.stdlib_module_names} | extra
-    if str(path.relative_to(ROOT)) != "workers/ray_pool.py":
+    if str(path.relative_to(ROOT)) != "workers/ray_connection.py":
         assert "ray" not in names
 
 
