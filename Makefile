@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Files of tests that only compute run side by side; each of these processes has databases and studies of its own.
+TESTERS ?= 2
+SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-processes test-reports test-dashboards test-faults test-compose backup restore check bench docs clean
@@ -24,13 +27,13 @@ demo: $(INSTALLED) ## Run the shipped digits study from the start and write its 
 	$(BIN)/adai-study run study/specs/digits.toml --db sqlite:///demo/adai-study.db --out demo/report
 
 test: check ## Run all checks, and all tests but those that the next five targets run
-	$(BIN)/pytest -m "not processes and not faults and not reports and not dashboards and not compose"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not processes and not faults and not reports and not dashboards and not compose"
 
 test-processes: $(INSTALLED) ## Run the tests of commands, servers and pools of workers (some minutes)
 	$(BIN)/pytest -m processes
 
 test-reports: $(INSTALLED) ## Run the tests that make, change and verify whole reports (a few minutes)
-	$(BIN)/pytest -m reports
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m reports
 
 test-dashboards: $(INSTALLED) ## Run the tests that use the dashboard in Chromium and attack its API (some minutes)
 	$(BIN)/pytest -m dashboards
