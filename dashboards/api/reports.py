@@ -18,6 +18,7 @@ from dashboards.context import Context, context_of
 from dashboards.known_studies import find_known
 from dashboards.report_store import hold_report, release_report
 from study.errors import OutputError
+from study.provenance import installed_version
 from study.report.folder import MANIFEST
 from study.report.forms.html import CONTENT_SECURITY_POLICY
 from study.report.table_export import TableName, export_table
@@ -106,7 +107,8 @@ def get_report_file(request: Request, name: str, path: str) -> Response:
 def get_table(request: Request, name: str, table: TableName, kind: Literal["csv", "parquet"]) -> Response:
     """All rows that there are now, as ``adai-study export`` writes them; the report's own tables are older."""
     context, study = context_of(request), _find_study(request, name)
-    etag = make_etag(repr((study, table, kind)).encode())
+    # Another version may write other columns of the same data.
+    etag = make_etag(repr((installed_version("adai-study"), study, table, kind)).encode())
     headers = etag_headers(etag)
     if not_modified(request, etag):
         return Response(status_code=304, headers=headers)
