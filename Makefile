@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Files of tests that only compute run side by side; each of these processes has databases and studies of its own.
+# Files of tests run side by side where time matters little; each of these processes has databases and studies of its own.
 TESTERS ?= 2
 SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile
 

@@ -157,9 +157,7 @@ class Driver:
         self._environment_hash = environment_hash(environment)
         self._ledger.write(partial(studies.store_environment, environment=environment))
         self._plans = self._find_plans()
-        self._schedule = Schedule(
-            self._study, self._ledger, self._plans, workers=self._pool.slots, metrics=self._metrics
-        )
+        self._schedule = Schedule(self._study, self._ledger, self._plans, pool=self._pool, metrics=self._metrics)
         self._report(self._schedule)
 
     def _ask_workers(self, answer: "Future[Answer]") -> Answer:

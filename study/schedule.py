@@ -19,6 +19,7 @@ from study.storage.run_states import RunBook, RunState, read_run_states
 from study.tally import Tally
 from study.trial_ends import end_of_trial
 from workers.messages import EnginePlan, Termination
+from workers.pool import WorkerPool
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Schedule:
         study: The study, driven by this process.
         ledger: Its transactions.
         plans: For each workload, engine and size of batches.
-        workers: How many train at once.
+        pool: Trains them.
         metrics: Counts runs that end.
     """
 
@@ -53,14 +54,14 @@ class Schedule:
         ledger: Ledger,
         plans: Mapping[str, EnginePlan],
         *,
-        workers: int,
+        pool: WorkerPool,
         metrics: Metrics,
     ) -> None:
         self._study = study
         self._spec = study.spec
         self._ledger = ledger
         self._plans = plans
-        self._workers = workers
+        self._pool = pool
         self._metrics = metrics
         self._queue: deque[WaitingBatch] = deque()
         self._last_run = 0
@@ -134,7 +135,7 @@ class Schedule:
             step = cell.next_step(cohort, self.book)
         if isinstance(step, StageWork):
             rows = self._plans[cell.workload].max_rows
-            plans = cell.pack(step, max_rows=rows, workers=self._workers)
+            plans = cell.pack(step, max_rows=rows, workers=self._pool.slots)
             # Those that are only to be forgotten come first: nobody waits for them at the end.
             waiting = [WaitingBatch(plan, cell, cohort) for plan in sorted(plans, key=lambda plan: bool(plan.trials))]
             cohort.batches = len(waiting)

@@ -111,6 +111,7 @@ class Service:
                         self._serve(pool, handler)
                 except (PoolLostError, RayUnavailableError) as error:
                     self._pool = None
+                    self.metrics.workers.set(0)
                     if first:
                         raise
                     process_log.error(
@@ -124,7 +125,7 @@ class Service:
             self.options.reports,
             tolerance=self.options.tolerance,
             retry_seconds=self.options.drive.database_retry_seconds,
-            presence=lambda: Presence(0 if self._pool is None else self._pool.slots, len(self._threads)),
+            presence=lambda: Presence(0 if self._pool is None else self._pool.capacity, len(self._threads)),
         )
 
     def stop(self) -> None:
@@ -180,7 +181,7 @@ class Service:
             self._sightings.clear()
             process_log.warning("database_away", error=str(getattr(error, "orig", None) or error))
         self.metrics.studies_running.set(len(self._threads))
-        self.metrics.workers.set(pool.inner.slots)
+        self.metrics.workers.set(pool.inner.capacity)
         return waiting
 
     def _take(self) -> tuple[str, int] | None:

@@ -1,6 +1,7 @@
 """What several tests need: a small study, the command, databases of both kinds."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from postgresql_server import PostgresqlServer, find_binaries
 from tests_support import EXPLORED_SPEC, MEASURED_SPEC, SMALL_SPEC, Command, run_words
 
@@ -15,6 +17,13 @@ from study.cli import main
 
 if TYPE_CHECKING:
     from browser import Chromium
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So are processes started that a shell runs in the background, and their children; tests send Ctrl-C to some.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A busy machine is slow, and no example is about time.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

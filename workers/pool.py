@@ -160,6 +160,11 @@ class SharablePool(WorkerPool, Protocol):
         """How many workers would start with a batch at once."""
         ...
 
+    @property
+    def capacity(self) -> int:
+        """How many workers the machines that are there have room for; 0 while a cluster has none that trains."""
+        ...
+
 
 def train_and_report(
     batch: TrialBatch, worker: str, device: str, on_step: Callable[[], None] | None = None
@@ -213,7 +218,7 @@ class _InterruptedError(BaseException):
 class InlinePool:
     """Runs batches one after the other in the calling process: no Ray, debugger-friendly, same results."""
 
-    slots = 1
+    slots = capacity = 1
     description = "inline"
 
     def __init__(self, settings: WorkerSettings | None = None) -> None:

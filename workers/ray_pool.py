@@ -2,11 +2,11 @@
 
 import contextlib
 import itertools
+import math
 import time
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from workers.messages import (
 from workers.planner import PlanRequest
 from workers.pool import PoolLostError, RefusedError, WorkerSettings
 from workers.ray_connection import RayUnavailableError, connect, import_ray
+from workers.ray_questions import Question, first_error
 from workers.ray_watch import ClusterWatch
 from workers.ray_worker import Worker
 
@@ -31,25 +32,10 @@ _START_SECONDS = 120.0
 _COMPANY_SECONDS = 15.0
 #: Between two attempts to start a worker that could not start.
 _RESTART_SECONDS = 5.0
-#: Between two looks at whether the cluster has grown or shrunk.
-_GROWTH_SECONDS = 15.0
+#: Between two looks at the size of the cluster, and at workers that have nothing to do.
+_LOOK_SECONDS = 15.0
 #: How long Ray is asked why a worker is not there.
 _EXPLAIN_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class _Question:
-    """What a worker is asked between batches."""
-
-    method: str
-    argument: WorkloadReference | PlanRequest
-    answer: "Future[Any]" = field(default_factory=Future)
-
-    @property
-    def workload(self) -> str:
-        """Name of the workload that it is about."""
-        asked = self.argument
-        return asked.workload.name if isinstance(asked, PlanRequest) else asked.name
 
 
 @dataclass(eq=False, slots=True)
@@ -58,7 +44,7 @@ class _Slot:
 
     name: str
     actor: Any
-    work: TrialBatch | _Question | None = None
+    work: TrialBatch | Question | None = None
     #: Host and process id of the actor, once it is up.
     place: tuple[str, int] = "", 0
 
@@ -89,13 +75,15 @@ class RayPool:
 
     def __enter__(self) -> Self:
         self._waiting: deque[TrialBatch] = deque()
-        self._questions: deque[_Question] = deque()
+        self._questions: deque[Question] = deque()
         self._events: deque[PoolEvent] = deque()
         self._idle: deque[_Slot] = deque()
         #: What Ray is waited for -> whose it is: workers that start, and those that work, in the order of their last
         #: event.
         self._starting: dict[Any, _Slot] = {}
         self._busy: dict[Any, _Slot] = {}
+        #: Idle workers that are asked whether they live: of those nothing else is heard. And their actors.
+        self._probed: dict[Any, tuple[_Slot, Any]] = {}
         #: Workers that could not start, and when to try again.
         self._resting: deque[tuple[float, _Slot]] = deque()
         self._start_error = ""
@@ -108,7 +96,8 @@ class RayPool:
             )(Worker)
             self._names = (f"ray-{number}" for number in itertools.count())
             self.slots = 0
-            self._add_slots(self._count_slots())
+            self.capacity = self._count_slots()
+            self._add_slots(self.capacity)
             undo.pop_all()
         self._started_at = self._last_up = self._last_look = time.monotonic()
         return self
@@ -150,12 +139,36 @@ class RayPool:
             count -= 1
 
     def _follow_cluster(self) -> None:
-        """One worker per processor; one is waited for where none is left."""
-        change = max(1, self._room()[0]) - self.slots
-        if change > 0:
-            self._add_slots(change)
-        else:
-            self._remove_slots(-change)
+        room, _ = self._room()
+        self.capacity = room if self._requested is None else min(room, self._requested)
+        if self._requested is None:
+            # Where no processor is left, one is waited for.
+            change = max(1, room) - self.slots
+            if change > 0:
+                self._add_slots(change)
+            else:
+                self._remove_slots(-change)
+
+    def _probe_idle(self) -> None:
+        asked = [slot for slot, _ in self._probed.values()]
+        for slot in self._idle:
+            if slot not in asked:
+                self._probed[slot.actor.ready.remote()] = slot, slot.actor
+
+    def _take_probe(self, reference: Any) -> None:
+        slot, actor = self._probed.pop(reference)
+        try:
+            self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            # Those that have work by now lose it, which is dealt with; others have another actor already.
+            if slot in self._idle and slot.actor is actor:
+                self._idle.remove(slot)
+                self._ray.kill(actor)
+                self._rest(slot, error)
+
+    def _rest(self, slot: _Slot, error: Exception) -> None:
+        self._start_error = str(error).strip().splitlines()[-1]
+        self._resting.append((time.monotonic() + _RESTART_SECONDS, slot))
 
     def _start(self, slot: _Slot) -> None:
         """Give the slot a new actor; it gets work when it is up, which may be never on a cluster that shrank."""
@@ -184,14 +197,14 @@ class RayPool:
 
     def request_plan(self, request: PlanRequest) -> "Future[EnginePlan]":
         """See :class:`workers.pool.WorkerPool`."""
-        return self._ask(_Question("plan", request))
+        return self._ask(Question("plan", request))
 
     def request_check(self, workload: WorkloadReference) -> "Future[None]":
         """See :class:`workers.pool.WorkerPool`; asks the workers that are free, or the next one that is."""
         count = max(1, len(self._idle))
-        return _first_error([self._ask(_Question("check_workload", workload)) for _ in range(count)])
+        return first_error([self._ask(Question("check_workload", workload)) for _ in range(count)])
 
-    def _ask(self, question: _Question) -> "Future[Any]":
+    def _ask(self, question: Question) -> "Future[Any]":
         self._check_lives()
         self._questions.append(question)
         self._dispatch()
@@ -231,7 +244,7 @@ class RayPool:
         """Deal with the next thing that happens within the time."""
         self._check_lives()
         self._look_around()
-        awaited = [*self._starting, *self._busy]
+        awaited = [*self._starting, *self._busy, *self._probed]
         if not awaited:
             time.sleep(min(timeout_seconds, 0.1) if self._resting else 0.0)
             return
@@ -242,7 +255,9 @@ class RayPool:
             return
         if ready[0] in self._starting:
             self._welcome(ready[0])
-        elif isinstance(self._busy[ready[0]].work, _Question):
+        elif ready[0] in self._probed:
+            self._take_probe(ready[0])
+        elif isinstance(self._busy[ready[0]].work, Question):
             self._take_answer(ready[0])
         else:
             self._take_event(ready[0])
@@ -259,7 +274,7 @@ class RayPool:
             raise PoolLostError(f"{kind} is gone ({self._watch.lost}); {todo}")
 
     def _look_around(self) -> None:
-        """Start again what could not start, follow the cluster's size, give up questions that nobody can answer."""
+        """Start again what could not start, give up questions that nobody can answer, see what has changed."""
         now = time.monotonic()
         while self._resting and self._resting[0][0] <= now:
             self._start(self._resting.popleft()[1])
@@ -268,9 +283,11 @@ class RayPool:
         elif now - self._last_up > _START_SECONDS:
             while self._questions:
                 self._questions.popleft().answer.set_exception(self._no_workers())
-        if self._address is not None and self._requested is None and now - self._last_look > _GROWTH_SECONDS:
+        if now - self._last_look > _LOOK_SECONDS:
             self._last_look = now
-            self._follow_cluster()
+            if self._address is not None:
+                self._follow_cluster()
+            self._probe_idle()
 
     def _no_workers(self) -> RayUnavailableError:
         free = self._ray.available_resources().get("CPU", 0)
@@ -287,22 +304,27 @@ class RayPool:
         try:
             slot.place = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
-            self._start_error = str(error).strip().splitlines()[-1]
-            self._resting.append((time.monotonic() + _RESTART_SECONDS, slot))
+            self._rest(slot, error)
         else:
+            if not (self._idle or self._busy):
+                # The first of a cluster that was away, perhaps: who it works for learns how many there will be.
+                self._last_look = -math.inf
             self._idle.append(slot)
 
     def _take_answer(self, reference: Any) -> None:
         slot = self._busy.pop(reference)
         question = slot.work
-        assert isinstance(question, _Question)  # noqa: S101 - seen by the caller; tells the type checker
+        assert isinstance(question, Question)  # noqa: S101 - seen by the caller; tells the type checker
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             why = str(self._replace(slot, error))
+            if question.may_be_asked_again():
+                self._questions.appendleft(question)
+                return
             name = question.workload
             answer = RefusedError(
-                f"a worker died when it tried workload {name!r} ({why}); look at its memory and log, or mend the "
+                f"workers died when they tried workload {name!r} ({why}); look at their memory and logs, or mend the "
                 "workload"
             )
         else:
@@ -371,26 +393,6 @@ class RayPool:
         self._watch.close()
         # Of a cluster that is gone this takes five seconds; without it, Ray would end the process after a minute.
         self._ray.shutdown()
-
-
-def _first_error(answers: "Sequence[Future[Any]]") -> "Future[None]":
-    """Done when all are; fails as the first that failed did."""
-    result: Future[None] = Future()
-    open_answers = set(answers)
-
-    def note(answer: "Future[Any]") -> None:
-        open_answers.discard(answer)
-        if open_answers:
-            return
-        error = next(filter(None, (answer.exception() for answer in answers)), None)
-        if error is None:
-            result.set_result(None)
-        else:
-            result.set_exception(error)
-
-    for answer in answers:
-        answer.add_done_callback(note)
-    return result
 
 
 __all__ = ["RayPool", "RayUnavailableError"]

@@ -23,7 +23,7 @@ CASES = tuple(sorted(path.stem for path in VECTORS.glob("adashift__*.json")))
 REDUCTIONS = ("max", "mean", "none")
 STEPS = 14
 
-quick = settings(deadline=None, max_examples=20, derandomize=True)
+quick = settings(max_examples=20, derandomize=True)
 every_reduction = pytest.mark.parametrize("reduce", REDUCTIONS)
 Gradients = Sequence[Sequence[Tensor | None]]
 

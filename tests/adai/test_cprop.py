@@ -22,7 +22,7 @@ CASES = tuple(sorted(path.stem for path in VECTORS.glob("cprop_*.json")))
 INNER = tuple(name for name in list_rules() if not name.startswith("cprop"))
 STEPS = 12
 
-quick = settings(deadline=None, max_examples=20, derandomize=True)
+quick = settings(max_examples=20, derandomize=True)
 every_cdf = pytest.mark.parametrize("cdf", CDFS)
 every_precision = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 Gradients = Sequence[Sequence[Tensor | None]]

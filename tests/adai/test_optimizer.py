@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from adai import Adai, AdaiW
 
-quick = settings(deadline=None, max_examples=20, derandomize=True)
+quick = settings(max_examples=20, derandomize=True)
 both_classes = pytest.mark.parametrize("cls", [Adai, AdaiW])
 half_precision = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 STEPS = 12

@@ -20,7 +20,7 @@ from adai import Adai, AdaiV2, AdaiW
 # Only where there is none: a compiler that cannot compile our source is a failure.
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc: apt-get install gcc (.ci/run does)")
 
-quick = settings(deadline=None, max_examples=40, derandomize=True)
+quick = settings(max_examples=40, derandomize=True)
 Make = Callable[..., Optimizer]
 Gradients = Sequence[Tensor | None]
 Change = Callable[[Optimizer, list[Parameter]], None]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from adai import Adai, get_rule
 from adai.reference import adai_step
 
-quick = settings(deadline=None, max_examples=20, derandomize=True)
+quick = settings(max_examples=20, derandomize=True)
 RUNS = {
     "lr": st.floats(1e-3, 1.0),
     "beta0": st.floats(1e-2, 5.0),

@@ -21,7 +21,7 @@ from adai import AdaBound, Padam, UpdateRule, Yogi, get_rule
 from adai.compiled import library, why_unavailable
 from adai.reference import adabound_step, padam_step, yogi_step
 
-quick = settings(deadline=None, max_examples=25, derandomize=True)
+quick = settings(max_examples=25, derandomize=True)
 VECTORS = Path(__file__).parents[1] / "assets" / "vectors"
 RADAM_CASES = ("default_lr0.01", "degenerated_to_sgd", "wd0.1_not_degenerated")
 STEPS = 60

@@ -13,7 +13,7 @@ from torch import Tensor
 from adai import Hyperparameter, UpdateRule, get_optimizer, get_rule, list_rules, select_rows
 from adai.rules import decay_power, register_rule
 
-quick = settings(deadline=None, max_examples=15, derandomize=True)
+quick = settings(max_examples=15, derandomize=True)
 every_rule = pytest.mark.parametrize("name", list_rules())
 every_precision = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 DECOUPLED = ("adaiw", "adaiv2", "adamw")

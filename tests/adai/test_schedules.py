@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adai.schedules import Schedule, constant, cosine, one_cycle, step, warm_up
 
-quick = settings(deadline=None, max_examples=50, derandomize=True)
+quick = settings(max_examples=50, derandomize=True)
 shares = st.floats(0, 1)
 inside = st.floats(0.01, 0.99)
 schedules = st.recursive(

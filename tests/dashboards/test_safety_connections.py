@@ -18,7 +18,7 @@ from study_pages import add_study
 from dashboards.pages.assets import PLOTLY, assets_of
 from study.storage.tables import tokens
 
-PATIENCE = 0.4
+PATIENCE = 1.0
 GET = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = "POST /sign-in HTTP/1.1\r\nHost: localhost\r\n"
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"

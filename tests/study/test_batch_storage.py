@@ -73,7 +73,7 @@ def test_the_number_of_transactions_and_statements_does_not_depend_on_the_number
     assert counts[0][2] == 7
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_plain_storage_reads_what_batches_wrote(storage: BatchStorage, data: st.DataObject) -> None:
     distributions = {

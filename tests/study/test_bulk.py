@@ -55,7 +55,7 @@ def stored(connection: sa.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(sa.select(things).order_by(things.c.id)).mappings()]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(contents, min_size=1, max_size=6), changes=st.data())
 def test_every_kind_of_column_is_kept(engine: sa.Engine, rows: list[dict[str, Any]], changes: st.DataObject) -> None:
     with engine.begin() as connection:

@@ -128,6 +128,7 @@ def test_what_must_be_written_after_ctrl_c_is_written_whenever_it_came(engine: E
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
+        timeout=200,
     )
     assert done.stdout == "done\n", done.stderr
     assert count(engine) > 300

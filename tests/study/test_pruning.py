@@ -5,7 +5,7 @@ import random
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 from pydantic import ValidationError
@@ -140,7 +140,6 @@ def test_a_trial_with_the_mean_of_the_best_does_not_stop_whatever_the_test_says(
     assert set(find_pruned(WILCOXON, Stage(range(8, 9)), {1: best, 2: worse}, {})) == {2}
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), seeds=st.integers(4, 9), spread=st.sampled_from([0.05, 0.2]))
 def test_decisions_are_those_of_the_pruner_of_optuna(seed: int, seeds: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
@@ -163,7 +162,6 @@ def test_decisions_are_those_of_the_pruner_of_optuna(seed: int, seeds: int, spre
 # Whatever happens
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.9]), min_size=5, max_size=5), min_size=1, max_size=20),
     order=st.randoms(use_true_random=False),

@@ -321,13 +321,13 @@ SEEDS, SHARES = st.integers(0, 2**63 - 1), st.floats(0.02, 2.0)
 
 @pytest.mark.parametrize("kind", ["tpe", "nsga2"])
 @given(seed=SEEDS, batch=st.integers(2, 6), share=SHARES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_point_is_in_the_space_and_meets_the_constraints(kind: str, seed: int, batch: int, share: float) -> None:
     check_points(kind, seed, batch, share)
 
 
 @given(seed=SEEDS, share=SHARES)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_every_point_of_gp_is_in_the_space_and_meets_the_constraints(seed: int, share: float) -> None:
     check_points("gp", seed, 2, share)
 

@@ -126,8 +126,7 @@ def cluster() -> Iterator["Cluster"]:
     cluster = Cluster.free()
     cluster.start()
     yield cluster
-    cluster.kill()
-    shutil.rmtree(cluster.folder, ignore_errors=True)
+    cluster.end()
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,9 @@ class Cluster:
         """Of its control service."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Two processors."""
-        words = ["start", "--head", f"--port={self.port}", "--num-cpus=2", "--include-dashboard=false"]
+    def start(self, processors: int = 2) -> None:
+        """The head."""
+        words = ["start", "--head", f"--port={self.port}", f"--num-cpus={processors}", "--include-dashboard=false"]
         more = ["--disable-usage-stats", f"--temp-dir={self.folder}", "--object-store-memory=83886080"]
         ray = str(Path(sys.executable).with_name("ray"))
         started = subprocess.run([ray, *words, *more], env=os.environ | TOKEN, capture_output=True, timeout=120)
@@ -178,6 +177,11 @@ class Cluster:
         """As if the machine had lost its power."""
         for pid in processes_with(self.folder):
             os.kill(pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Leave nothing."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.mark.faults
@@ -247,7 +251,7 @@ def test_a_pool_grows_and_shrinks_with_its_cluster(cluster: Cluster, tmp_path: P
 
 
 def add_and_kill_a_node(cluster: Cluster, folder: Path) -> None:
-    ray_pool._GROWTH_SECONDS = 1.0
+    ray_pool._LOOK_SECONDS = 1.0
     with RayPool(address=cluster.address) as pool:
         assert pool.slots == 2
         cluster.add_node()
@@ -265,10 +269,52 @@ def add_and_kill_a_node(cluster: Cluster, folder: Path) -> None:
         first = next(batch_id for batch_id in (1, 2, 3) if batch_id != lost.batch_id)
         pool.cancel(first)
         assert isinstance(wait_for_event(pool, is_end(lost.batch_id + 10))[0], BatchFinished)
-        assert pool.free <= 1
+        assert pool.free == 1
         cluster.add_node()
         # At first Ray may count the killed node, too.
         _serve_until(pool, lambda: pool.free == 2 and pool.slots == 3)
+
+
+@pytest.mark.faults
+def test_a_node_that_goes_while_its_worker_has_nothing_to_do_is_missed(cluster: Cluster, tmp_path: Path) -> None:
+    run_alone(f"kill_an_idle_node({cluster!r}, Path({str(tmp_path)!r}))")
+
+
+def kill_an_idle_node(cluster: Cluster, folder: Path) -> None:
+    ray_pool._LOOK_SECONDS = 1.0
+    cluster.add_node()
+    with RayPool(address=cluster.address) as pool:
+        _serve_until(pool, lambda: pool.free == 3)
+        cluster.kill_node()
+        # Even before anybody has noticed, no study is refused for it.
+        pool.check_workload(WorkloadReference("digits-mlp"))
+        _serve_until(pool, lambda: pool.slots == pool.free == pool.capacity == 2)
+        assert_works(pool, folder)
+
+
+@pytest.mark.faults
+def test_a_pool_whose_last_node_goes_says_so_and_works_on_the_next_one(tmp_path: Path) -> None:
+    cluster = Cluster.free()
+    cluster.start(processors=0)
+    try:
+        run_alone(f"replace_the_only_node({cluster!r}, Path({str(tmp_path)!r}))")
+    finally:
+        cluster.end()
+
+
+def replace_the_only_node(cluster: Cluster, folder: Path) -> None:
+    ray_pool._LOOK_SECONDS = 1.0
+    cluster.add_node()
+    with RayPool(address=cluster.address) as pool:
+        _serve_until(pool, lambda: pool.free == pool.capacity == 1)
+        cluster.kill_node()
+        _serve_until(pool, lambda: pool.capacity == 0)
+        assert pool.slots == 1
+        pool.submit(make_faulty_batch(1, folder / "never", epochs=1))
+        assert collect(pool, 3) == []
+        cluster.add_node()
+        assert isinstance(wait_for_event(pool, is_end(1))[0], BatchFinished)
+        assert pool.capacity == pool.slots == 1
 
 
 def _serve_until(pool: RayPool, condition: Callable[[], bool]) -> None:

@@ -335,7 +335,7 @@ def test_constraints_leave_evenness_out() -> None:
     assert audit.coverage[0].points == 32
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_is_that_of_its_definition(p_values: list[float]) -> None:
     # Holm 1979: an adjusted p-value is the smallest level at which the step-down procedure rejects.

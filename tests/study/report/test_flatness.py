@@ -96,7 +96,7 @@ def test_a_monotone_relation_has_a_rank_correlation_of_one() -> None:
     assert (cell.unconverged, cell.rough_traces, cell.steep) == (0, 0, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(8, 40), st.booleans())
 def test_rank_correlations_are_those_of_scipy_and_of_residuals(seed: int, count: int, ties: bool) -> None:
     generator = np.random.default_rng(seed)
@@ -272,7 +272,7 @@ def test_the_interval_of_the_ratio_covers_as_often_as_it_says() -> None:
     assert hits >= 180
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-3, 1), max_size=12), st.lists(st.floats(-3, 1), max_size=12), st.floats(0.05, 1))
 def test_matching_is_that_of_an_assignment_solver(x: list[float], y: list[float], caliper: float) -> None:
     one, other = np.sort(np.array(x)), np.sort(np.array(y))

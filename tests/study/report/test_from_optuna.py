@@ -249,7 +249,7 @@ def _trials(draw: st.DrawFn) -> optuna.trial.FrozenTrial:
     return made(value, state, distributions=KINDS, user=user, system=system, **draw(PARAMS))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     trials=st.lists(_trials(), min_size=1, max_size=12),
     direction=st.sampled_from(["minimize", "maximize"]),

@@ -345,7 +345,7 @@ def test_six_optimizers_of_four_axes_stay_below_two_megabytes() -> None:
     assert 6 * (size + 15 * of_points) < 2_000_000  # with 1,024 points
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(12, 60), st.integers(0, 1000), st.booleans())
 def test_shares_near_by_are_between_zero_and_one_and_constants_stay(points: int, seed: int, ties: bool) -> None:
     generator = np.random.default_rng(seed)

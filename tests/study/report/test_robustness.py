@@ -120,7 +120,7 @@ def test_the_best_of_pure_noise_is_optimistic_and_the_held_out_one_is_not():
     assert row.default_regret_held_out.low < 0 < row.default_regret_held_out.high
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6), st.integers(0, 2))
 def test_selection_without_a_seed_does_not_look_at_it(rows, seed):
     losses = np.array(rows)
@@ -285,7 +285,7 @@ def test_a_mean_over_seeds_has_students_interval():
     assert over_seeds([math.nan]) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(0.01, 1.0))
 def test_cvar_is_the_least_of_the_rockafellar_uryasev_function(values, alpha):
     value_M = np.array(values)

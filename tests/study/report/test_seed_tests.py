@@ -94,7 +94,7 @@ def test_p_values_are_corrected_over_the_pairs_of_a_workload():
     assert correct_holm([]) == []
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
 def test_the_correction_is_that_of_statsmodels(p_values: list[float]):
     assert correct_holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())

@@ -61,7 +61,7 @@ def test_lr_sensitivity_is_the_mean_capped_rise_over_the_best():
         lr_sensitivity(np.array([]), 4.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=12), st.floats(0.1, 5))
 def test_lr_sensitivity_lies_between_0_and_the_whole_way(losses, reference):
     found = lr_sensitivity(np.array(losses), reference)
@@ -202,7 +202,7 @@ def test_the_common_yardstick_narrows_the_window_of_a_worse_optimizer():
     assert tight.window.width.value > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.floats(0, 1))
 def test_intervals_below_a_level_agree_with_a_fine_grid(values, level):
     value_M = np.round(np.array(values), 3)

@@ -171,7 +171,7 @@ def studies(draw: st.DrawFn) -> Observations:
     return observe(made_.info, runs, no_curvature())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(studies(), st.sampled_from([0.01, 0.05, 0.3]))
 def test_no_sentence_says_more_than_its_numbers(observations: Observations, tolerance: float) -> None:
     report = report_of(observations, tolerance=tolerance)

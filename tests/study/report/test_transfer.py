@@ -127,7 +127,7 @@ def test_adkins_sensitivity_of_a_3_by_2_grid_is_what_it_is_by_hand():
     assert found.scores == pytest.approx((means[2], row.tuned.value, row.tuned.value))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.floats(0.0, 0.9), min_size=6, max_size=6, unique=True), min_size=2, max_size=3))
 def test_adkins_measures_agree_with_brute_force(rows):
     losses = np.round(np.array(rows), 2)

@@ -90,7 +90,7 @@ def test_a_learning_rate_in_log_has_its_known_share():
     assert of_continuous(log_bowl, 2).first_D[0] == pytest.approx(0.976, abs=2e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=6).filter(lambda slopes: max(map(abs, slopes)) > 0.1))
 def test_an_additive_function_has_no_interactions_and_first_order_equals_total(slopes):
     weight = np.square(slopes)
@@ -100,7 +100,7 @@ def test_an_additive_function_has_no_interactions_and_first_order_equals_total(s
     assert np.abs(indices.pair_P).max(initial=0.0) < 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 4), st.integers(0, 10**6))
 def test_a_first_order_index_is_at_most_the_total_one(axes, seed):
     draws = np.random.default_rng(seed)
