@@ -136,6 +136,8 @@ def test_a_worker_that_stops_as_it_gets_its_first_batch_loses_it(tmp_path: Path)
             record = find_study(connection, study.name)
         options = DriveOptions(lease_seconds=LEASE, heartbeat_seconds=0.5)
         with RayPool(workers=2) as pool:
+            # One that is stopped before it is up gets no batch.
+            wait_until(lambda: pool.next_event(0.1) is None and pool.free == 2)
             Driver(engine, record, pool, stop_one, options=options).run()
             wait_until(lambda: state_of(stopped[0]) in ("", "Z"))
         ((pid, error),) = study.query("SELECT pid, error FROM adai_attempts WHERE termination = 'TIMED_OUT'")
