@@ -1,4 +1,4 @@
-"""Transactions that are tried again while the database is away: locked by others, restarting, or cut off."""
+"""Transactions that are tried again while the database is away: locked by others, restarting, full, or cut off."""
 
 import sqlite3
 import threading
@@ -15,7 +15,8 @@ Result = TypeVar("Result")
 
 #: Classes of PostgreSQL's error codes that pass by: connection lost, rolled back for others, server going or coming.
 _PASSING_CLASSES = ("08", "40", "57")
-_TOO_MANY_CONNECTIONS = "53300"
+#: A server's volume may be given room while the server goes on.
+_DISK_FULL, _TOO_MANY_CONNECTIONS = "53100", "53300"
 _PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _LONGEST_PAUSE = 2.0
 
@@ -73,7 +74,7 @@ class Patience:
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Whether a failure may be gone when the transaction is tried again: a lost connection, a lock, a restart."""
+    """Whether a failure may be gone when the transaction is tried again: of a connection, a lock, a restart, room."""
     if error.connection_invalidated:
         return True
     original = error.orig
@@ -84,4 +85,4 @@ def is_passing(error: DBAPIError) -> bool:
     if code is None:
         # The driver itself failed: nothing was heard from the server, as when it cannot be reached.
         return type(original).__name__ == "OperationalError"
-    return str(code).startswith((*_PASSING_CLASSES, _TOO_MANY_CONNECTIONS))
+    return str(code).startswith((*_PASSING_CLASSES, _DISK_FULL, _TOO_MANY_CONNECTIONS))

@@ -70,6 +70,12 @@ def test_a_transaction_that_is_rolled_back_for_others_passes(postgresql: Engine)
     assert is_passing(failure(postgresql, count_beside_another))
 
 
+@pytest.mark.parametrize("code", ["53100", "53300"])
+def test_a_server_that_lacks_room_or_connections_passes(postgresql: Engine, code: str) -> None:
+    raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION 'as the server does' USING ERRCODE = '{code}'; END $$")
+    assert is_passing(failure(postgresql, lambda connection: connection.execute(raised)))
+
+
 @pytest.mark.parametrize(
     "statement",
     ["SELEC 1", "SELECT * FROM nothing", "INSERT INTO adai_trials (id) VALUES (1)", "DELETE FROM adai_environments"],
@@ -87,7 +93,7 @@ def test_a_mistake_does_not_pass(statement: str, any_database_url: str) -> None:
         assert not is_passing(failure(engine, lambda connection: connection.execute(sa.text(statement))))
 
 
-def test_a_full_disk_does_not_pass(database_url: str) -> None:
+def test_a_full_disk_of_a_file_does_not_pass(database_url: str) -> None:
     """SQLite gives the error of a full disk for a file that has as many pages as it may have, too."""
 
     def fill(connection: Connection) -> None:
