@@ -5,6 +5,8 @@ INSTALLED := .venv/.installed
 # Files of tests run side by side where time matters little; each of these processes has databases and studies of its own.
 TESTERS ?= 2
 SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile
+# Where the pictures are kept that tests make of each page.
+export ADAI_SCREENSHOTS ?= build/screenshots
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-processes test-reports test-dashboards test-faults test-compose backup restore check bench docs clean
