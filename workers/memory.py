@@ -1,6 +1,7 @@
 """How much memory training takes: measured where the system tells, never guessed."""
 
 import contextlib
+import ctypes
 import errno
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ def start_peak_memory(device: torch.device) -> None:
         torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        # What was freed but kept by the allocator would be used again and not be seen. Only glibc keeps so much.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
         # Without the right to do so the peak is that of the process's whole life, which is still an upper bound.
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")

@@ -42,6 +42,21 @@ def test_a_large_allocation_is_seen_and_forgotten_again() -> None:
     assert after < with_large - 250 * MIB
 
 
+def test_what_the_allocator_has_kept_of_earlier_work_does_not_hide_what_is_taken() -> None:
+    (taken,) = run(f"""
+for size in (31, 30, 20):
+    torch.ones(size * {MIB // 4})  # glibc puts what is smaller on its heap from now on
+earlier = [torch.ones({MIB}) for _ in range(14)]
+pin = torch.ones(100)
+del earlier
+start_peak_memory(cpu)
+before = read_peak_memory(cpu)
+now = [torch.ones({MIB}) for _ in range(14)]
+print(read_peak_memory(cpu) - before)
+""")
+    assert 52 * MIB < int(taken) < 60 * MIB
+
+
 def test_without_the_right_to_forget_the_peak_is_that_of_the_whole_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
