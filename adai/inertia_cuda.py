@@ -1,7 +1,7 @@
 """The compiled step of Adai on CUDA: two Triton kernels over all parameters, nothing that waits for the device.
 
-Tried in Triton's interpreter on the CPU only (``TRITON_INTERPRET=1``), so it is taken when asked for by ``fused=True``
-and never by default. Triton comes with torch's CUDA builds; this module is imported only where it is needed.
+Taken when asked for by ``fused=True`` and never by default: Triton needs a C compiler at the first step, and what is
+gained was not measured. Triton comes with torch's CUDA builds; this module is imported only where it is needed.
 """
 
 from collections.abc import Iterable, Sequence

@@ -285,7 +285,7 @@ class AdaiV2(InertiaOptimizer):
 
 def _why_not_on_cuda(group: Group, parameter: Tensor) -> str:
     if not group["fused"]:
-        return "its kernels for CUDA were tried in an interpreter only, so they are taken only when asked for"
+        return "its kernels for CUDA need a C compiler at the first step, so they are taken only when asked for"
     if find_spec("triton") is None:
         return "Triton is not installed"
     if parameter.dtype not in (torch.float32, torch.float64) or not parameter.is_contiguous():

@@ -25,6 +25,8 @@ from workers.probe import Measured, measure_rows
 
 #: What the schedule multiplies. AdaBound's final_lr follows a schedule of lr, as in its authors' code.
 _SCHEDULED = ("lr", "final_lr")
+#: Characters of a device's name.
+_DEVICE = 64
 
 
 def train_batch(
@@ -90,11 +92,12 @@ def train_batch(
 
 
 def _placement(worker: str, device: str, engine: str) -> Placement:
+    named = device if device == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})"
     return Placement(
         worker=worker,
         host=platform.node(),
         pid=os.getpid(),
-        device=device,
+        device=named[:_DEVICE],
         engine=engine,
         torch_version=str(torch.__version__),
     )

@@ -140,7 +140,8 @@ def _numbers(model: nn.Module) -> dict[tuple[nn.Module, str], str]:
 
 def perturbed(tensor: Tensor) -> Tensor:
     """About 1 % beside ``tensor``, by amounts that differ from element to element and are the same every time."""
-    waves = torch.arange(1, tensor.numel() + 1, dtype=torch.float64).cos().view(tensor.shape).to(tensor.dtype)
+    # Computed on the CPU: every device then adds the same.
+    waves = torch.arange(1, tensor.numel() + 1, dtype=torch.float64, device="cpu").cos().view(tensor.shape).to(tensor)
     return (tensor.detach() + 0.01 * (1 + tensor.detach().abs()) * waves).contiguous()
 
 
