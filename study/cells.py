@@ -58,11 +58,14 @@ class CohortProgress:
         cohort: Which numbers, which stages.
         trials: The trials, in the plan's order.
         batches: Batches of its present stage that are not done with.
+        workers: For how many its batches are packed; 0 before the first stage. Later ones keep it, whatever the cluster
+            does: checkpoints are those of whole batches.
     """
 
     cohort: Cohort
     trials: Sequence[TrialRecord]
     batches: int = 0
+    workers: int = 0
 
 
 @dataclass(slots=True)

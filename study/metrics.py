@@ -31,7 +31,7 @@ class Metrics:
         )
         self.queue_length = Gauge("adai_queue_length", "Studies that wait to be run", registry=self.registry)
         self.studies_running = Gauge("adai_studies_running", "Studies that this server runs", registry=self.registry)
-        self.workers = Gauge("adai_workers", "Workers that train at once", registry=self.registry)
+        self.workers = Gauge("adai_workers", "Workers that the machines have room for", registry=self.registry)
         for termination in Termination:
             self._runs.labels(termination.name.lower())
 

@@ -52,7 +52,7 @@ class Presence:
     """What a process says of itself with every sign of life.
 
     Attributes:
-        workers: How many train for it; 0 for one that only handles requests.
+        workers: How many train for it; 0 for one that only handles requests, or whose cluster has no nodes.
         studies: How many it drives.
     """
 

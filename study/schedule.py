@@ -135,7 +135,8 @@ class Schedule:
             step = cell.next_step(cohort, self.book)
         if isinstance(step, StageWork):
             rows = self._plans[cell.workload].max_rows
-            plans = cell.pack(step, max_rows=rows, workers=self._pool.slots)
+            cohort.workers = cohort.workers or self._pool.slots
+            plans = cell.pack(step, max_rows=rows, workers=cohort.workers)
             # Those that are only to be forgotten come first: nobody waits for them at the end.
             waiting = [WaitingBatch(plan, cell, cohort) for plan in sorted(plans, key=lambda plan: bool(plan.trials))]
             cohort.batches = len(waiting)

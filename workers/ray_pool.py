@@ -82,8 +82,9 @@ class RayPool:
         #: event.
         self._starting: dict[Any, _Slot] = {}
         self._busy: dict[Any, _Slot] = {}
-        #: Idle workers that are asked whether they live: of those nothing else is heard. And their actors.
-        self._probed: dict[Any, tuple[_Slot, Any]] = {}
+        #: Workers without work that are asked whether they live, for nothing else is heard of them. Until they answer
+        #: they get none.
+        self._probed: dict[Any, _Slot] = {}
         #: Workers that could not start, and when to try again.
         self._resting: deque[tuple[float, _Slot]] = deque()
         self._start_error = ""
@@ -150,21 +151,22 @@ class RayPool:
                 self._remove_slots(-change)
 
     def _probe_idle(self) -> None:
-        asked = [slot for slot, _ in self._probed.values()]
-        for slot in self._idle:
-            if slot not in asked:
-                self._probed[slot.actor.ready.remote()] = slot, slot.actor
+        while self._idle:
+            slot = self._idle.popleft()
+            self._probed[slot.actor.ready.remote()] = slot
 
-    def _take_probe(self, reference: Any) -> None:
-        slot, actor = self._probed.pop(reference)
-        try:
-            self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            # Those that have work by now lose it, which is dealt with; others have another actor already.
-            if slot in self._idle and slot.actor is actor:
-                self._idle.remove(slot)
-                self._ray.kill(actor)
+    def _take_probes(self) -> None:
+        """All answers there are, before anything else: workers that are busy always have something to say."""
+        probed = list(self._probed)
+        for answered in self._ray.wait(probed, num_returns=len(probed), timeout=0)[0] if probed else ():
+            slot = self._probed.pop(answered)
+            try:
+                self._ray.get(answered)
+            except self._ray.exceptions.RayError as error:
+                self._ray.kill(slot.actor)
                 self._rest(slot, error)
+            else:
+                self._idle.append(slot)
 
     def _rest(self, slot: _Slot, error: Exception) -> None:
         self._start_error = str(error).strip().splitlines()[-1]
@@ -201,7 +203,7 @@ class RayPool:
 
     def request_check(self, workload: WorkloadReference) -> "Future[None]":
         """See :class:`workers.pool.WorkerPool`; asks the workers that are free, or the next one that is."""
-        count = max(1, len(self._idle))
+        count = max(1, len(self._idle) + len(self._probed))
         return first_error([self._ask(Question("check_workload", workload)) for _ in range(count)])
 
     def _ask(self, question: Question) -> "Future[Any]":
@@ -251,16 +253,14 @@ class RayPool:
         ready, _ = self._ray.wait(awaited, num_returns=1, timeout=timeout_seconds)
         # What Ray says of a cluster that is gone looks like lost workers.
         self._check_lives()
-        if not ready:
-            return
-        if ready[0] in self._starting:
-            self._welcome(ready[0])
-        elif ready[0] in self._probed:
-            self._take_probe(ready[0])
-        elif isinstance(self._busy[ready[0]].work, Question):
-            self._take_answer(ready[0])
-        else:
-            self._take_event(ready[0])
+        self._take_probes()
+        for event in ready:
+            if event in self._starting:
+                self._welcome(event)
+            elif event in self._busy and isinstance(self._busy[event].work, Question):
+                self._take_answer(event)
+            elif event in self._busy:
+                self._take_event(event)
         self._dispatch()
 
     def _check_lives(self) -> None:
@@ -368,6 +368,8 @@ class RayPool:
                 pass
         self._ray.kill(slot.actor)
         self._start(slot)
+        # If its node is gone, so are others.
+        self._probe_idle()
         return error
 
     def cancel(self, batch_id: int) -> None:
@@ -388,7 +390,7 @@ class RayPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._watch.lost:
-            for slot in (*self._busy.values(), *self._starting.values(), *self._idle):
+            for slot in (*self._busy.values(), *self._starting.values(), *self._probed.values(), *self._idle):
                 self._ray.kill(slot.actor)
         self._watch.close()
         # Of a cluster that is gone this takes five seconds; without it, Ray would end the process after a minute.

@@ -8,7 +8,7 @@ from typing import Any
 from workers.messages import WorkloadReference
 from workers.planner import PlanRequest
 
-#: Workers that may die of a question: the first may have been lost with its node.
+#: Workers that may die of a question: the first may have been lost with its node. The next one was seen to live.
 _MOST_DEATHS = 2
 
 

@@ -75,7 +75,7 @@ const showEstimate = ({ name, already, estimate: cost }) => {
     ...describeTime(cost),
   ];
   const notes = [make("p", { class: "hint" }, cost.basis)];
-  if (cost.workers === null) notes.push(make("p", { class: "hint" }, "No server lives: the study waits until one is started with adai-study serve."));
+  if (cost.workers === null) notes.push(make("p", { class: "hint" }, "No server has workers: the study waits until one is started with adai-study serve, or its cluster has nodes again."));
   estimate.replaceChildren(make("dl", { class: "facts" }, ...facts), ...notes);
   if (already) {
     const known = `This study is there already, ${already}. Starting it again runs what is missing of it, and nothing if it has all its results.`;

@@ -15,8 +15,9 @@ Result = TypeVar("Result")
 
 #: Classes of PostgreSQL's error codes that pass by: connection lost, rolled back for others, server going or coming.
 _PASSING_CLASSES = ("08", "40", "57")
-#: A server's volume may be given room while the server goes on.
+#: A server's volume may be given room while the server goes on. Its shared memory may not, and has the same code.
 _DISK_FULL, _TOO_MANY_CONNECTIONS = "53100", "53300"
+_SHARED_MEMORY = "shared memory segment"
 _PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _LONGEST_PAUSE = 2.0
 
@@ -85,4 +86,6 @@ def is_passing(error: DBAPIError) -> bool:
     if code is None:
         # The driver itself failed: nothing was heard from the server, as when it cannot be reached.
         return type(original).__name__ == "OperationalError"
-    return str(code).startswith((*_PASSING_CLASSES, _DISK_FULL, _TOO_MANY_CONNECTIONS))
+    if code == _DISK_FULL:
+        return _SHARED_MEMORY not in str(original)
+    return str(code).startswith((*_PASSING_CLASSES, _TOO_MANY_CONNECTIONS))

@@ -37,7 +37,7 @@ class LivingServer:
 
 
 def give_sign_of_life(connection: Connection, *, workers: int, studies: int) -> None:
-    """Say that this process lives; one that only handles requests, and trains nothing, has no workers."""
+    """Say that this process lives; one that only handles requests, or whose cluster has no nodes, has no workers."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     now = func.current_timestamp()
     row = {"process": this_process(), "started_at": now, "seen_at": now, "workers": workers, "studies": studies}

@@ -76,6 +76,12 @@ def test_a_server_that_lacks_room_or_connections_passes(postgresql: Engine, code
     assert is_passing(failure(postgresql, lambda connection: connection.execute(raised)))
 
 
+def test_a_server_whose_shared_memory_is_too_small_does_not_pass(postgresql: Engine) -> None:
+    said = 'could not resize shared memory segment "/PostgreSQL.1" to 8 bytes: No space left on device'
+    raised = sa.text(f"DO $$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = '53100'; END $$".replace(":", "\\:"))
+    assert not is_passing(failure(postgresql, lambda connection: connection.execute(raised)))
+
+
 @pytest.mark.parametrize(
     "statement",
     ["SELEC 1", "SELECT * FROM nothing", "INSERT INTO adai_trials (id) VALUES (1)", "DELETE FROM adai_environments"],

@@ -12,10 +12,14 @@ from study_reports import write_study_report
 from study_runs import drive, drive_with_interruptions, make_spec, write_study
 from tests_support import comparable_tables
 
+from study.driver import Driver
 from study.pruning import bracket_sizes
 from study.spec import StudySpec
 from study.storage.engine import create_database
 from study.storage.progress import read_progress
+from study.storage.records import find_study
+from workers.messages import TrialBatch
+from workers.pool import InlinePool
 
 KINDS = {
     "successive_halving": make_spec("halving", epochs=9, pruning={"kind": "successive_halving"}, design={"points": 12}),
@@ -90,6 +94,33 @@ def test_no_checkpoint_outlives_a_study(
     assert attempts == 0
     assert folder.is_dir()
     assert list(folder.iterdir()) == []
+    assert tables(other) == tables(url)
+
+
+@pytest.mark.parametrize("undisturbed", ["successive_halving"], indirect=True)
+def test_a_cluster_that_grows_between_stages_changes_no_batch(
+    undisturbed: tuple[StudySpec, str], tmp_path: Path
+) -> None:
+    """Checkpoints are those of whole batches: others would begin anew."""
+    spec, url = undisturbed
+    batches: dict[int, set[tuple[int, ...]]] = {}
+
+    class Growing(InlinePool):
+        def submit(self, batch: TrialBatch) -> None:
+            batches.setdefault(batch.start_epoch, set()).add(batch.run_ids)
+            self.slots = 3
+            super().submit(batch)
+
+    other = f"sqlite:///{tmp_path}/other.db"
+    with create_database(other) as engine, Growing() as pool:
+        write_study(engine, spec, max_rows=1000)
+        with engine.connect() as connection:
+            study = find_study(connection, spec.name)
+        Driver(engine, study, pool, lambda _: None).run()
+    first = batches.pop(0)
+    assert len(batches) == 2
+    # What no stage needs any more is only forgotten.
+    assert all(of_stage <= first for of_stage in batches.values())
     assert tables(other) == tables(url)
 
 

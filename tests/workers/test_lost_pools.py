@@ -1,5 +1,6 @@
 """Ray itself is killed: the pool says so within seconds, and the same process can make another one."""
 
+import math
 import os
 import shutil
 import signal
@@ -160,9 +161,9 @@ class Cluster:
         started = subprocess.run([ray, *words, *more], env=os.environ | TOKEN, capture_output=True, timeout=120)
         assert started.returncode == 0, started.stderr
 
-    def add_node(self) -> None:
-        """One processor more."""
-        words = ["start", f"--address={self.address}", "--num-cpus=1", "--disable-usage-stats"]
+    def add_node(self, processors: int = 1) -> None:
+        """One machine more."""
+        words = ["start", f"--address={self.address}", f"--num-cpus={processors}", "--disable-usage-stats"]
         ray = str(Path(sys.executable).with_name("ray"))
         memory = "--object-store-memory=83886080"
         started = subprocess.run([ray, *words, memory], env=os.environ | TOKEN, capture_output=True, timeout=120)
@@ -293,6 +294,38 @@ def kill_an_idle_node(cluster: Cluster, folder: Path) -> None:
 
 
 @pytest.mark.faults
+def test_a_node_that_takes_several_workers_with_it_costs_one_answer_and_one_attempt(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    run_alone(f"kill_a_node_of_three({cluster!r}, Path({str(tmp_path)!r}))")
+
+
+def kill_a_node_of_three(cluster: Cluster, folder: Path) -> None:
+    ray_pool._LOOK_SECONDS = math.inf
+    for lose in (_ask_all, _train_to_the_end):
+        cluster.add_node(processors=3)
+        with RayPool(address=cluster.address) as pool:
+            _serve_until(pool, lambda pool=pool: pool.free == 5)
+            cluster.kill_node()
+            lose(pool, folder)
+
+
+def _ask_all(pool: RayPool, _folder: Path) -> None:
+    # So often that each of the workers would be asked, those that are gone among them.
+    for _ in range(5):
+        assert pool.plan(REQUEST).engine == "looped"
+
+
+def _train_to_the_end(pool: RayPool, folder: Path) -> None:
+    lost = 0
+    for batch_id in range(1, 6):
+        _serve_until(pool, lambda: pool.free > 0)
+        pool.submit(make_faulty_batch(batch_id, folder / "never", epochs=1))
+        lost += isinstance(wait_for_event(pool, is_end(batch_id))[0], BatchFailed)
+    assert lost <= 1
+
+
+@pytest.mark.faults
 def test_a_pool_whose_last_node_goes_says_so_and_works_on_the_next_one(tmp_path: Path) -> None:
     cluster = Cluster.free()
     cluster.start(processors=0)
@@ -308,7 +341,7 @@ def replace_the_only_node(cluster: Cluster, folder: Path) -> None:
     with RayPool(address=cluster.address) as pool:
         _serve_until(pool, lambda: pool.free == pool.capacity == 1)
         cluster.kill_node()
-        _serve_until(pool, lambda: pool.capacity == 0)
+        _serve_until(pool, lambda: pool.capacity == pool.free == 0)
         assert pool.slots == 1
         pool.submit(make_faulty_batch(1, folder / "never", epochs=1))
         assert collect(pool, 3) == []
