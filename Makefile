@@ -40,10 +40,10 @@ test-reports: $(INSTALLED) ## Run the tests that make, change and verify whole r
 test-dashboards: $(INSTALLED) ## Run the tests that use the dashboard in Chromium and attack its API (some minutes)
 	$(BIN)/pytest -m dashboards
 
-test-faults: $(INSTALLED) ## Run the tests that kill clusters, servers and drivers (about ten minutes)
+test-faults: $(INSTALLED) ## Run the tests that kill clusters, servers and drivers (about twenty minutes)
 	$(BIN)/pytest -m faults
 
-test-compose: $(INSTALLED) ## Run the tests of the deployment, on a real Docker engine (about ten minutes; skipped without one)
+test-compose: $(INSTALLED) ## Run the tests of the deployment, on a real Docker engine (about a quarter of an hour; skipped without one)
 	$(BIN)/pytest -m compose
 
 backup: ## Write database and reports of the running deployment into backups/

@@ -142,6 +142,7 @@ def test_each_container_reaches_only_what_it_needs(project: Project) -> None:
     }
 
 
+@pytest.mark.long
 def test_ray_wants_its_token(project: Project) -> None:
     program = "import ray; ray.init(address='ray-head:6379', logging_level='ERROR'); print('welcome')"
 
@@ -198,6 +199,7 @@ def test_the_command_line_reads_specs_and_writes_reports_of_the_host(demo: Proje
     assert "unknown key" in demo.cli("submit", "specs/mine.toml", check=False)
 
 
+@pytest.mark.long
 def test_a_study_that_everything_happens_to_equals_an_undisturbed_one(demo: Project) -> None:
     spec = (demo.folder / "study/specs/digits.toml").read_text().replace('name = "digits"', 'name = "disturbed"', 1)
     (demo.folder / "specs/disturbed.toml").write_text(spec)

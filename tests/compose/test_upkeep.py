@@ -61,6 +61,7 @@ def stop_half_way(project: Project, name: str) -> None:
     assert project.ended(name) < RUNS
 
 
+@pytest.mark.long
 def test_an_upgrade_goes_on_with_a_study_that_is_half_done(project: Project) -> None:
     submit(project, "upgraded")
     stop_half_way(project, "upgraded")
@@ -79,6 +80,7 @@ def test_an_upgrade_goes_on_with_a_study_that_is_half_done(project: Project) -> 
         assert client.get("/v1/studies/upgraded").json()["state"] == "completed"
 
 
+@pytest.mark.long
 def test_a_backup_is_restored_into_a_new_deployment_which_ends_the_study(project: Project) -> None:
     submit(project, "restored")
     stop_half_way(project, "restored")
@@ -108,6 +110,7 @@ def test_a_backup_is_restored_into_a_new_deployment_which_ends_the_study(project
     assert project.table("restored") == project.table("undisturbed")
 
 
+@pytest.mark.long
 def test_a_backup_that_cannot_be_read_costs_nothing(project: Project) -> None:
     folder = project.folder / "backups/broken"
     folder.mkdir(parents=True)
@@ -130,6 +133,7 @@ def test_gpus_are_reserved_in_their_profile_only(project: Project) -> None:
     project.compose("--profile", "gpu", "rm", "--force", "ray-worker-gpu")
 
 
+@pytest.mark.long
 def test_another_machine_joins_with_a_file_of_its_own(project: Project) -> None:
     """On one engine here, so the network that spans machines is an ordinary one."""
     network, node = f"{project.name}-spanning", ("docker", "compose", "-p", f"{project.name}-node")
@@ -169,6 +173,7 @@ def test_a_wrong_line_in_env_is_named(project: Project, variable: str, value: st
         project.write_env(before)
 
 
+@pytest.mark.long
 def test_a_wrong_first_study_is_named_in_the_log(project: Project) -> None:
     project.change_env(ADAI_STUDY="specs/nowhere.toml")
     project.up("service")
@@ -202,6 +207,7 @@ def test_a_taken_port_is_named(project: Project) -> None:
     project.up()
 
 
+@pytest.mark.long
 def test_a_password_that_the_database_wants_is_not_made_anew(project: Project) -> None:
     file = project.folder / "secrets/server/password"
     kept = file.read_text()
@@ -223,6 +229,7 @@ def test_a_password_that_the_database_wants_is_not_made_anew(project: Project) -
     project.up()
 
 
+@pytest.mark.long
 def test_other_secrets_that_are_lost_are_made_anew_and_the_database_follows(project: Project) -> None:
     for name in ("owner/password", "dashboard/password", "dashboard/reader-password"):
         (project.folder / "secrets" / name).unlink()
@@ -242,6 +249,7 @@ def test_a_full_volume_is_named(project: Project) -> None:
     assert "MB are free where the database lies, and 200 MB are needed; make room" in project.logs("init")
 
 
+@pytest.mark.long
 def test_a_volume_that_fills_up_costs_nothing_once_there_is_room(project: Project, tmp_path: Path) -> None:
     project.compose("down", "--volumes")
     disk = tmp_path / "disk"

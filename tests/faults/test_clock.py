@@ -32,6 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.parametrize("pool", [["--pool", "inline"], ["--workers", "2"]], ids=["inline", "ray"])
 def test_a_clock_that_jumps_by_an_hour_changes_nothing(
     pool: list[str], command: Command, undisturbed: dict[str, Any], database_url: str, tmp_path: Path

@@ -123,6 +123,7 @@ def assert_lost_attempts_are_told(study: FaultyStudy) -> None:
     assert sorted(told["attempts"]) == [attempt for (attempt,) in lost]
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_gone_ends_the_command_and_one_that_is_back_runs_the_rest(
     study: FaultyStudy, head: Head
 ) -> None:
@@ -148,12 +149,14 @@ def test_a_cluster_that_is_gone_ends_the_command_and_one_that_is_back_runs_the_r
     assert_undisturbed(study)
 
 
+@pytest.mark.long
 def test_a_cluster_that_wants_a_token_says_so(study: FaultyStudy, head: Head) -> None:
     code, errors = study.end_of(study.start("run", ADAI_RAY_ADDRESS=head.address), within=SECONDS_TO_NOTICE)
     assert code == 1
     assert_one_clear_message(errors, f"no Ray cluster answers at '{head.address}' (it wants another token, ")
 
 
+@pytest.mark.long
 def test_a_server_survives_the_loss_of_its_cluster(tmp_path: Path, head: Head) -> None:
     (tmp_path / "study").mkdir()
     with faulty_study(tmp_path / "study", queued=True) as study:

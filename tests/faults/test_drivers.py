@@ -36,6 +36,7 @@ def has_begun(study: FaultyStudy) -> bool:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["ray", "inline"])
 def test_a_driver_that_is_killed_leaves_no_processes_and_resume_does_the_rest(study: FaultyStudy, pool: str) -> None:
     driver = study.start("run", "--pool", pool)
@@ -62,6 +63,7 @@ def test_a_driver_that_is_killed_leaves_no_processes_and_resume_does_the_rest(st
     wait_until(lambda: not study.living(), study.living, seconds=120)
 
 
+@pytest.mark.long
 @needs_root
 @pytest.mark.faults
 def test_a_stopped_driver_whose_study_was_taken_over_writes_nothing_when_it_goes_on(study: FaultyStudy) -> None:

@@ -49,6 +49,7 @@ def test_an_empty_database_is_made_once_by_many_submits_at_once(any_database_url
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_commands_beside_a_running_study_and_three_servers_do_everything_once(
     any_database_url: str, finished: tuple[str, Path], tmp_path: Path
 ) -> None:

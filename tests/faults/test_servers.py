@@ -31,6 +31,7 @@ def finish(study: FaultyStudy) -> None:
     assert_undisturbed(study)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["ray", "inline"])
 def test_a_server_that_is_told_to_end_drains_and_leaves_the_rest_to_the_next(study: FaultyStudy, pool: str) -> None:
     server = study.start("serve", "--pool", pool, "--drain-seconds", str(DRAIN))
@@ -48,6 +49,7 @@ def test_a_server_that_is_told_to_end_drains_and_leaves_the_rest_to_the_next(stu
     finish(study)
 
 
+@pytest.mark.long
 def test_batches_that_end_within_the_time_for_draining_are_kept(study: FaultyStudy) -> None:
     server = study.start("serve", "--pool", "inline", "--drain-seconds", "60")
     wait_until(lambda: study.finished_attempts() >= 1 and study.epochs() > 24, lambda: study.errors_of(server))

@@ -85,6 +85,7 @@ def test_a_trial_that_kills_its_worker_ends_alone(tmp_path: Path) -> None:
         assert_undisturbed(study)
 
 
+@pytest.mark.long
 def test_a_workload_that_hangs_loses_its_lease_and_its_worker(tmp_path: Path) -> None:
     with faulty_study(tmp_path) as study:
         study.order("once", "(FOLDER / 'hanging').write_text(str(os.getpid())); time.sleep(3600)")
@@ -103,6 +104,7 @@ def test_a_workload_that_hangs_loses_its_lease_and_its_worker(tmp_path: Path) ->
         assert_undisturbed(study)
 
 
+@pytest.mark.long
 def test_what_a_stopped_worker_says_after_its_batch_was_given_away_counts_for_nothing(tmp_path: Path) -> None:
     with faulty_study(tmp_path) as study:
         study.order("every step", SLOW)
@@ -120,6 +122,7 @@ def test_what_a_stopped_worker_says_after_its_batch_was_given_away_counts_for_no
         assert_undisturbed(study)
 
 
+@pytest.mark.long
 def test_a_worker_that_stops_as_it_gets_its_first_batch_loses_it(tmp_path: Path) -> None:
     """It has said nothing yet, and its lease runs out nevertheless."""
     stopped: list[int] = []

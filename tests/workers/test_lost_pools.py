@@ -186,6 +186,7 @@ class Cluster:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_a_cluster_that_is_killed_is_told_to_all_shares_and_used_again_when_it_is_back(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def kill_cluster(cluster: Cluster, folder: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_a_pool_without_work_sees_the_loss_and_the_process_lives_though_it_does_not_leave(cluster: Cluster) -> None:
     """Ray would end it after a minute."""
     run_alone(f"kill_cluster_without_work({cluster!r})")
@@ -247,6 +249,7 @@ def kill_cluster_without_work(cluster: Cluster) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_a_pool_grows_and_shrinks_with_its_cluster(cluster: Cluster, tmp_path: Path) -> None:
     run_alone(f"add_and_kill_a_node({cluster!r}, Path({str(tmp_path)!r}))")
 
@@ -277,6 +280,7 @@ def add_and_kill_a_node(cluster: Cluster, folder: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_a_node_that_goes_while_its_worker_has_nothing_to_do_is_missed(cluster: Cluster, tmp_path: Path) -> None:
     run_alone(f"kill_an_idle_node({cluster!r}, Path({str(tmp_path)!r}))")
 
@@ -326,6 +330,7 @@ def _train_to_the_end(pool: RayPool, folder: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_a_pool_whose_last_node_goes_says_so_and_works_on_the_next_one(tmp_path: Path) -> None:
     cluster = Cluster.free()
     cluster.start(processors=0)
