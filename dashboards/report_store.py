@@ -15,7 +15,7 @@ from dashboards.api.problems import ProblemError
 from dashboards.context import Context
 from dashboards.recent import Recent
 from study.errors import OutputError
-from study.report.folder import MANIFEST, parse_manifest, wait_for_exchange
+from study.report.folder import MANIFEST, exchanges_wait, parse_manifest
 from study.report.report import FORMAT, Report, load_report
 from study.storage.landscape_points import StudyVersion
 
@@ -117,10 +117,8 @@ def open_report(context: Context, study: StudyVersion) -> Iterator[OpenReport]:
 def hold_report(context: Context, study: StudyVersion) -> OpenReport:
     """As :func:`open_report`, until :func:`release_report`."""
     folder = context.options.reports / study.name
-    if not folder.is_dir():
-        wait_for_exchange(folder)
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = _open_folder(folder)
     except OSError as error:
         raise _no_report(study.name) from error
     try:
@@ -128,6 +126,16 @@ def hold_report(context: Context, study: StudyVersion) -> OpenReport:
     except BaseException:
         os.close(handle)
         raise
+
+
+def _open_folder(folder: Path) -> int:
+    how = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(folder, how)
+    except OSError:
+        # It may be away for another one to take its place.
+        with exchanges_wait(folder):
+            return os.open(folder, how)
 
 
 def release_report(report: OpenReport) -> None:

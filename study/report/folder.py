@@ -31,7 +31,7 @@ def check_output(folder: Path) -> None:
         parent = folder.resolve().parent
         while not parent.exists():
             parent = parent.parent
-        with _alone_in(parent):
+        with _locked(parent, fcntl.LOCK_EX):
             foreign = _foreign_files(folder)
         if foreign:
             raise OutputError(
@@ -72,27 +72,28 @@ def _exchange(new: Path, target: Path, old: Path) -> None:
 
     Of several processes that write one report, the last one's is there in the end.
     """
-    with _alone_in(target.parent):
+    with _locked(target.parent, fcntl.LOCK_EX):
         _move(new, target, old)
 
 
-def wait_for_exchange(folder: Path) -> None:
-    """Wait while somebody puts another report in the place of ``folder``, which is away for a moment then."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
-        finally:
-            os.close(handle)
+@contextlib.contextmanager
+def exchanges_wait(folder: Path) -> Iterator[None]:
+    """Nobody puts another report in the place of ``folder`` meanwhile, which would be away for a moment then.
+
+    Raises:
+        OSError: Its parent cannot be read.
+    """
+    with _locked(folder.resolve().parent, fcntl.LOCK_SH):
+        yield
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """No other process moves reports in this folder meanwhile, where the file system has locks."""
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold the lock of reports in a folder, where the file system has locks."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)
